@@ -1,0 +1,1 @@
+//! One durable store, two databases.
