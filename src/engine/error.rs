@@ -1,0 +1,41 @@
+//! What can go wrong in the engine, in its own words; `http::problem` gives it a status.
+
+use goodword_core::{Invalid, explain::Reason};
+use goodword_store as store;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// A value that is not what it must be. `field` is a JSON pointer into the request
+    /// (`/rule/minimum_spend`) or the name of a parameter.
+    #[error("{field}: expected {expected}")]
+    Invalid { field: String, expected: String },
+    /// There is no such thing on this side of the workspace.
+    #[error("there is no such {what}")]
+    NotFound { what: &'static str },
+    /// It is there already, or its state does not allow this.
+    #[error("{detail}")]
+    Conflict { reason: Option<Reason>, detail: String },
+    /// The key that was sent has been used for another request.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyReuse,
+    /// The version that was named in If-Match is not the current one.
+    #[error("the version has changed: it is {current}")]
+    VersionChanged { current: i64 },
+    /// The facts moved between reading and writing; the engine tries again by itself.
+    #[error("the configuration changed meanwhile")]
+    Stale,
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Error {
+    pub fn invalid(field: impl Into<String>, invalid: Invalid) -> Self {
+        Self::Invalid { field: field.into(), expected: invalid.expected }
+    }
+
+    pub fn conflict(reason: Reason, detail: impl Into<String>) -> Self {
+        Self::Conflict { reason: Some(reason), detail: detail.into() }
+    }
+}

@@ -1,0 +1,13 @@
+//! Goodword: the open-source, self-hosted referral engine.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`config`] | flags, environment and the TOML file |
+//! | [`engine`] | commands and queries: reads facts, asks `goodword-core`, writes; knows no HTTP |
+//! | [`http`] | what every HTTP interface shares: problems, extractors, access, limits |
+//! | [`api`] | the native REST API: one file per resource |
+//! | [`pages`] | what people see in a browser |
+//!
+//! `ARCHITECTURE.md` tells the whole story.
+
+pub mod engine;
