@@ -29,7 +29,8 @@ const WORDS: [(&str, &str, &str); 6] = [
         "bigint NOT NULL DEFAULT (pg_current_xact_id()::text::bigint)",
     ),
     // Sequence values become visible out of order on PostgreSQL. A reader which goes by (txid, seq) and
-    // looks at settled rows only never passes one that commits late. SQLite has one writer.
+    // looks at settled rows only never passes one that commits late. It waits for the oldest transaction
+    // of the whole cluster, other databases included. SQLite has one writer.
     (
         "{settled}",
         "TRUE",

@@ -443,9 +443,16 @@ impl Tx {
 
     /// Ends the transaction, rolling back unless it was committed, and tells what went wrong in it.
     fn end(mut self) -> Option<Failure> {
+        let lost = matches!(
+            &self.failure,
+            Some(Failure {
+                cure: Cure::Reconnect,
+                ..
+            })
+        );
         if self.open
+            && !lost
             && let Some(conn) = &self.conn
-            && !conn.is_closed()
         {
             // Polled once, it is sent; the answer interests nobody, and later statements queue up behind it.
             let _ = conn.batch_execute("ROLLBACK").now_or_never();
