@@ -143,7 +143,8 @@ impl Tx<'_> {
 pub struct Migration {
     pub number: u32,
     pub name: &'static str,
-    /// Statements for both engines, see [`dialect`]. Without BEGIN and COMMIT: each migration is one transaction.
+    /// Statements for both engines, see [`dialect`]. Without BEGIN and COMMIT: each migration is a
+    /// transaction.
     pub sql: &'static str,
 }
 
@@ -322,7 +323,8 @@ fn pending(migrations: &'static [Migration], applied: &[u32]) -> Result<Vec<&'st
         .unwrap_or(0);
     if let Some(unknown) = applied.iter().find(|&&number| number > newest) {
         return Err(Error::Database(format!(
-            "the database is at migration {unknown} and this program knows none after {newest}: it was migrated by a newer release; run that one, or restore a backup"
+            "the database is at migration {unknown} and this program knows none after {newest}: \
+             it was migrated by a newer release; run that one, or restore a backup"
         )));
     }
     let mut missing: Vec<_> = migrations

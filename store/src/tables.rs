@@ -84,7 +84,8 @@ impl Store {
                     .await?
                 {
                     let sql = format!(
-                        "SELECT setval(pg_get_serial_sequence('\"{table}\"', '{column}'), coalesce(max(\"{column}\"), 0) + 1, FALSE) FROM \"{table}\""
+                        "SELECT setval(pg_get_serial_sequence('\"{table}\"', '{column}'), \
+                            coalesce(max(\"{column}\"), 0) + 1, FALSE) FROM \"{table}\""
                     );
                     tx.fetch(&sql, &[], |_| Ok(())).await?;
                 }
@@ -251,7 +252,8 @@ const SQLITE_COLUMNS: &str = "
     ORDER BY t.name, c.cid";
 
 const SQLITE_REFERENCES: &str = "
-    SELECT DISTINCT t.name, r.\"table\" FROM sqlite_master t JOIN pragma_foreign_key_list(t.name) r WHERE t.type = 'table'";
+    SELECT DISTINCT t.name, r.\"table\"
+    FROM sqlite_master t JOIN pragma_foreign_key_list(t.name) r WHERE t.type = 'table'";
 
 const POSTGRES_COLUMNS: &str = "
     SELECT c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod),

@@ -4,7 +4,10 @@
 //! |---|---|
 //! | `disable` | no encryption |
 //! | `prefer` (default) | encrypted if the server offers it, its certificate not verified, as with libpq |
-//! | `require`, `verify-ca`, `verify-full` | encrypted, certificate and host name verified against Mozilla's roots and the PEM file `sslrootcert`; stricter than libpq's `require`, which trusts anybody |
+//! | `require`, `verify-ca`, `verify-full` | encrypted, certificate and host name verified |
+//!
+//! Trusted are Mozilla's roots and the certificates in the PEM file `sslrootcert`. That makes `require`
+//! stricter than libpq's, which trusts anybody.
 use crate::{Error, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};

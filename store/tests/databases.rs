@@ -343,6 +343,8 @@ async fn an_installation_moves_between_databases_unchanged() {
         async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
             for i in (0..40u128).rev() {
                 let id = Uuid::from_u128((i << 64) | (7 * i));
+                let score = (i % 3 == 0).then_some(i as f64).into();
+                let hash = id.as_bytes().as_slice().into();
                 let text = ["zoë", "Zoe", "zoe", "Ärger", "a'b", ""][i as usize % 6].to_owned()
                     + &i.to_string();
                 tx.execute(
@@ -351,8 +353,16 @@ async fn an_installation_moves_between_databases_unchanged() {
                 )
                 .await?;
                 tx.execute(
-                    "INSERT INTO leads (space, id, campaign_id, email, active, score, hash) VALUES ($1, $2, $2, $3, $4, $5, $6)",
-                    &[i64::MAX.into(), id.into(), (&text).into(), (i % 2 == 0).into(), (i % 3 == 0).then_some(i as f64).into(), id.as_bytes().as_slice().into()],
+                    "INSERT INTO leads (space, id, campaign_id, email, active, score, hash) \
+                        VALUES ($1, $2, $2, $3, $4, $5, $6)",
+                    &[
+                        i64::MAX.into(),
+                        id.into(),
+                        (&text).into(),
+                        (i % 2 == 0).into(),
+                        score,
+                        hash,
+                    ],
                 )
                 .await?;
                 tx.execute(

@@ -24,7 +24,8 @@ pub fn sqlite_url() -> (Sqlite, String) {
     (Sqlite(folder), url)
 }
 
-/// Runs `test` with the URL of an empty database, on SQLite and then on PostgreSQL, and tells on which it failed.
+/// Runs `test` with the URL of an empty database, on SQLite and then on PostgreSQL, and tells on which
+/// it failed.
 pub async fn on_both(test: impl AsyncFn(String)) {
     {
         let (_guard, url) = sqlite_url();

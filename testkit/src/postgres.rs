@@ -133,14 +133,17 @@ struct Cluster {
     kind: Kind,
     folder: PathBuf,
     binaries: PathBuf,
+    user: u32,
     /// initdb refuses to run as root, so root lends the work to another user.
     as_user: Option<&'static str>,
 }
 
 impl Cluster {
     fn new(kind: Kind, binaries: PathBuf) -> Self {
-        let user = output(Command::new("id").arg("-u")).unwrap_or_default();
-        let user = user.trim();
+        // Who owns a new file is who we are; std does not tell otherwise.
+        let user = tempfile::tempfile()
+            .and_then(|file| file.metadata())
+            .map_or(0, |file| file.uid());
         let suffix = match kind {
             Kind::Fast => "",
             Kind::Durable => "-durable",
@@ -151,7 +154,8 @@ impl Cluster {
             kind,
             folder,
             binaries,
-            as_user: (user == "0").then_some("postgres"),
+            user,
+            as_user: (user == 0).then_some("postgres"),
         }
     }
 
@@ -194,6 +198,9 @@ impl Cluster {
     fn lock(&self) -> std::io::Result<File> {
         loop {
             fs::create_dir_all(&self.folder)?;
+            if fs::metadata(&self.folder)?.uid() != self.user {
+                return Err(std::io::Error::other("the folder is another user's"));
+            }
             let path = self.folder.join("lock");
             let Ok(file) = open(&path) else { continue }; // The folder was removed in this moment.
             file.lock()?;
@@ -375,8 +382,4 @@ fn run(command: &mut Command) -> Result<(), String> {
     let _ = std::io::Seek::rewind(&mut said)
         .and_then(|()| std::io::Read::read_to_string(&mut said, &mut text));
     Err(format!("{command:?}: {status}: {text}"))
-}
-
-fn output(command: &mut Command) -> Option<String> {
-    String::from_utf8(command.output().ok()?.stdout).ok()
 }
