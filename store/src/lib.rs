@@ -1,9 +1,5 @@
-//! One durable store, two databases.
-//!
-//! Everything that changes the database is a [`Command`]: a plain value whose `apply` reads and writes
-//! through a [`Tx`] and awaits nothing else. [`Store::write`] answers only after the commit is on disk.
-//! SQLite groups the commands which are waiting into one commit; PostgreSQL runs each on a pooled
-//! connection. SQL is written once, in PostgreSQL's dialect ([`dialect`] lists what differs).
+#![doc = include_str!("../README.md")]
+
 mod dialect;
 mod error;
 mod postgres;
@@ -143,16 +139,14 @@ impl Tx<'_> {
 pub struct Migration {
     pub number: u32,
     pub name: &'static str,
-    /// Statements for both engines, see [`dialect`]. Without BEGIN and COMMIT: each migration is a
-    /// transaction.
+    /// Statements for both engines, without BEGIN and COMMIT: each migration is a transaction.
     pub sql: &'static str,
 }
 
 /// How to open a store. Without `Debug`, for the URL may hold a password.
 #[derive(Clone)]
 pub struct Options {
-    /// `sqlite:/path/to/file.db`, or `postgres://user:password@host/database` with libpq's parameters, of
-    /// which `sslmode` and `sslrootcert` are explained at [`tls`].
+    /// `sqlite:/path/to/file.db`, or `postgres://user:password@host/database` with libpq's parameters.
     pub url: String,
     /// Connections to PostgreSQL at most. SQLite always has one writer and four readers.
     pub pool_size: usize,

@@ -574,7 +574,7 @@ fn classify(e: &tokio_postgres::Error) -> Failure {
             || std::error::Error::source(e).is_some_and(|source| source.is::<std::io::Error>())
         {
             Failure {
-                error: Error::Unavailable(format!("the connection was lost ({})", describe(e))),
+                error: Error::Unavailable(describe(e)),
                 cure: Cure::Reconnect,
             }
         } else {

@@ -1,13 +1,4 @@
-//! How PostgreSQL is reached: `sslmode` and `sslrootcert` of the URL.
-//!
-//! | `sslmode` | |
-//! |---|---|
-//! | `disable` | no encryption |
-//! | `prefer` (default) | encrypted if the server offers it, its certificate not verified, as with libpq |
-//! | `require`, `verify-ca`, `verify-full` | encrypted, certificate and host name verified |
-//!
-//! Trusted are Mozilla's roots and the certificates in the PEM file `sslrootcert`. That makes `require`
-//! stricter than libpq's, which trusts anybody.
+//! How PostgreSQL is reached: `sslmode` and `sslrootcert` of the URL, as the README has them.
 use crate::{Error, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
