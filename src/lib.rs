@@ -10,4 +10,6 @@
 //!
 //! `ARCHITECTURE.md` tells the whole story.
 
+pub mod config;
 pub mod engine;
+// `pub mod http;` joins as soon as `engine::Engine` is here.

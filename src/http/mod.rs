@@ -1,0 +1,50 @@
+//! What every HTTP interface shares.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`problem`] | how the API says no: RFC 9457 |
+//! | [`extract`] | what handlers take in: bodies, queries, ids, headers |
+//! | [`reply`] | what handlers answer |
+//! | [`auth`] | who is calling, and whether they may |
+//! | [`limit`] | how often somebody may ask, and who is asking |
+//! | [`metrics`] | what is counted |
+//! | [`openapi`] | the document of the API, and its page |
+//! | [`server`] | sockets, middleware, shutdown |
+
+pub mod auth;
+pub mod context;
+pub mod extract;
+pub mod limit;
+pub mod metrics;
+// pub mod openapi; comes next
+mod plain;
+pub mod problem;
+pub mod reply;
+pub mod server;
+
+pub use auth::{Admin, Caller, Read, Report, Rewards, Write};
+pub use extract::{Body, BodyOrForm, IdempotencyKey, IfMatch, Path, Query};
+pub use limit::ClientIp;
+pub use problem::Problem;
+pub use reply::{Created, Json, NoContent, Versioned};
+
+use crate::{config::Config, engine::Engine};
+use limit::Limits;
+use metrics::Metrics;
+use std::sync::Arc;
+
+/// What handlers work with. Clones share it.
+#[derive(Clone)]
+pub struct App {
+    pub engine: Engine,
+    pub config: Arc<Config>,
+    pub limits: Arc<Limits>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl App {
+    pub fn new(engine: Engine, config: Config) -> Self {
+        let limits = Limits::new(config.rate_limit_per_minute, config.form_limit_per_minute);
+        Self { engine, config: Arc::new(config), limits: Arc::new(limits), metrics: Arc::default() }
+    }
+}

@@ -1,0 +1,148 @@
+//! Reading values from plain text: query strings and forms. Every value is a text, and
+//! becomes what the type asks for; an empty one is absent.
+
+use super::problem::FieldError;
+use serde::{
+    Deserializer,
+    de::{
+        Error as _, IntoDeserializer, Visitor,
+        value::{Error, MapDeserializer, SeqDeserializer},
+    },
+    forward_to_deserialize_any,
+};
+use std::collections::BTreeMap;
+
+const PAIRS_MAX: usize = 200;
+const DEPTH_MAX: usize = 4;
+
+/// Texts by their names, nested where names have brackets: `properties[plan]=pro`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Node {
+    Text(String),
+    Object(BTreeMap<String, Node>),
+}
+
+/// Reads `a=1&b=2`. With `brackets`, `a[b]=1` is a member of `a`.
+pub(super) fn parse(text: &[u8], brackets: bool) -> Result<Node, FieldError> {
+    let mut root = BTreeMap::new();
+    for (number, (name, value)) in form_urlencoded::parse(text).enumerate() {
+        if number >= PAIRS_MAX {
+            return Err(FieldError { field: String::new(), detail: format!("Expected at most {PAIRS_MAX} values.") });
+        }
+        let path: Vec<&str> = match brackets {
+            true => name.split('[').map(|part| part.strip_suffix(']').unwrap_or(part)).collect(),
+            false => vec![&name],
+        };
+        if path.len() > DEPTH_MAX {
+            return Err(FieldError { field: name.clone().into_owned(), detail: format!("Expected at most {DEPTH_MAX} levels.") });
+        }
+        if value.is_empty() && path.len() == 1 {
+            continue;
+        }
+        if !insert(&mut root, &path, value.into_owned()) {
+            return Err(FieldError { field: name.into_owned(), detail: "It is given more than once.".into() });
+        }
+    }
+    Ok(Node::Object(root))
+}
+
+fn insert(object: &mut BTreeMap<String, Node>, path: &[&str], value: String) -> bool {
+    match path {
+        [] => false,
+        [name] => object.insert((*name).to_owned(), Node::Text(value)).is_none(),
+        [name, rest @ ..] => match object.entry((*name).to_owned()).or_insert_with(|| Node::Object(BTreeMap::new())) {
+            Node::Object(inner) => insert(inner, rest, value),
+            Node::Text(_) => false,
+        },
+    }
+}
+
+impl Node {
+    fn text(self) -> Result<String, Error> {
+        match self {
+            Node::Text(text) => Ok(text),
+            Node::Object(_) => Err(Error::custom("expected a text")),
+        }
+    }
+}
+
+impl<'de> IntoDeserializer<'de, Error> for Node {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+macro_rules! numbers {
+    ($($method:ident $visit:ident $type:ty, $expected:literal;)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            visitor.$visit(self.text()?.trim().parse::<$type>().map_err(|_| Error::custom(concat!("expected ", $expected)))?)
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Node {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self {
+            Node::Text(text) => visitor.visit_string(text),
+            Node::Object(members) => visitor.visit_map(MapDeserializer::new(members.into_iter())),
+        }
+    }
+
+    numbers! {
+        deserialize_i8 visit_i8 i8, "a whole number";
+        deserialize_i16 visit_i16 i16, "a whole number";
+        deserialize_i32 visit_i32 i32, "a whole number";
+        deserialize_i64 visit_i64 i64, "a whole number";
+        deserialize_u8 visit_u8 u8, "a whole number from 0 to 255";
+        deserialize_u16 visit_u16 u16, "a whole number from 0 to 65535";
+        deserialize_u32 visit_u32 u32, "a whole number, 0 or more";
+        deserialize_u64 visit_u64 u64, "a whole number, 0 or more";
+        deserialize_f32 visit_f32 f32, "a number";
+        deserialize_f64 visit_f64 f64, "a number";
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &*self.text()? {
+            "true" | "1" => visitor.visit_bool(true),
+            "false" | "0" => visitor.visit_bool(false),
+            _ => Err(Error::custom("expected true or false")),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    /// Commas separate the items.
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let text = self.text()?;
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        visitor.visit_seq(SeqDeserializer::new(items.map(|item| Node::Text(item.to_owned()))))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_enum(self.text()?.into_deserializer())
+    }
+
+    /// Refuses what the type does not know, whether or not it says `deny_unknown_fields`.
+    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+        if let Node::Object(members) = &self
+            && let Some(unknown) = members.keys().find(|name| !fields.contains(&name.as_str()))
+        {
+            return Err(Error::unknown_field(unknown, fields));
+        }
+        self.deserialize_any(visitor)
+    }
+
+    forward_to_deserialize_any! {
+        i128 u128 char str string bytes byte_buf unit unit_struct tuple tuple_struct map identifier ignored_any
+    }
+}
