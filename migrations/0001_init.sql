@@ -39,7 +39,7 @@ CREATE TABLE campaigns (
     no {no},
     space bigint NOT NULL,
     id uuid NOT NULL,
-    code_key text NOT NULL,
+    code text NOT NULL,
     name text NOT NULL,
     status text NOT NULL CHECK (status IN ('draft', 'live', 'paused', 'ended')),
     status_since bigint NOT NULL,
@@ -86,7 +86,7 @@ CREATE TABLE participants (
     external_id text,
     fields text NOT NULL,
     source text NOT NULL,
-    code text,
+    code text NOT NULL,
     referrer_since bigint,
     suspended_at bigint,
     leads bigint NOT NULL DEFAULT 0,
@@ -254,6 +254,10 @@ CREATE TABLE events (
     campaign_id uuid,
     participant_id uuid,
     source text NOT NULL,
+    -- For the roll-ups: whose referral it was, and the money that moved.
+    referrer_id uuid,
+    amount_minor bigint,
+    currency text,
     body text NOT NULL,
     created_at bigint NOT NULL,
     {pk} (space, id)
@@ -268,9 +272,11 @@ CREATE TABLE consumers (
     updated_at bigint NOT NULL
 );
 
+-- Appended to, in batches; no index beside its order, because a busy day has millions.
 CREATE TABLE visits (
+    seq {seq},
+    txid {txid},
     space bigint NOT NULL,
-    id uuid NOT NULL,
     campaign_id uuid NOT NULL,
     participant_id uuid NOT NULL,
     visitor uuid,
@@ -279,12 +285,12 @@ CREATE TABLE visits (
     device text NOT NULL,
     bot boolean NOT NULL,
     source text NOT NULL,
-    ip text,
-    PRIMARY KEY (space, id)
-) {clustered};
-CREATE INDEX visits_participant ON visits (space, participant_id, id);
+    ip text
+);
+CREATE INDEX visits_feed ON visits (txid, seq);
 
--- Roll-ups: one row per campaign, UTC day, source and metric, and per referrer.
+-- Roll-ups: one row per campaign, UTC day, metric, source and currency; and one per
+-- referrer. Written by the consumer "statistics" together with its position.
 CREATE TABLE statistics_daily (
     space bigint NOT NULL,
     campaign_id uuid NOT NULL,
@@ -304,9 +310,9 @@ CREATE TABLE statistics_referrers (
     leads bigint NOT NULL,
     qualified bigint NOT NULL,
     rewarded bigint NOT NULL,
-    PRIMARY KEY (space, campaign_id, participant_id)
+    PRIMARY KEY (space, participant_id)
 ) {clustered};
-CREATE INDEX statistics_referrers_leads ON statistics_referrers (space, campaign_id, qualified, leads, visits);
+CREATE INDEX statistics_referrers_top ON statistics_referrers (space, campaign_id, qualified, leads);
 
 -- Answers kept for the key of the request that they answer.
 CREATE TABLE idempotency (

@@ -1,13 +1,56 @@
 //! Commands and queries. A command reads facts, asks `goodword-core` for a decision
 //! and writes decision, state and events in one transaction.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`work`] | what every change has in common: context, signals, events, kept answers |
+//! | [`workspace`], [`access`] | sides, API keys, the test clock |
+//! | [`campaign`] | versioned configuration |
+//! | [`participant`] | referrers and leads: enrolling, joining, claims, erasure |
+//! | [`qualify`], [`conversion`] | qualification, conversions, refunds, explanations |
+//! | [`reward`] | the life of rewards |
+//! | [`visit`], [`statistics`] | uses of links, and roll-ups of everything |
+//! | [`event`], [`feed`], [`signal`] | what the world is told, and what it told us |
+//! | [`clock`] | what happens because time has passed |
 
 pub mod access;
+pub mod campaign;
+pub mod clock;
+pub mod conversion;
 pub mod error;
+pub mod event;
+pub mod feed;
+pub mod list;
+pub mod participant;
+pub mod qualify;
+pub mod reward;
+pub mod signal;
+pub mod statistics;
+pub mod view;
+pub mod visit;
+pub mod work;
+pub mod workspace;
 
 pub use error::{Error, Result};
 
-use goodword_core::time::Timestamp;
-use goodword_store::Arg;
+use access::Access;
+use futures_util::future::BoxFuture;
+use goodword_core::{campaign::CampaignStatus, text::Code, time::Timestamp};
+use goodword_store::{self as store, Arg, Migration, Store, StoreStats, Tx};
+use quick_cache::sync::Cache;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use uuid::Uuid;
+use work::{Act, Change, Context, Idempotency, Keyed, Reply};
+
+/// The schema's history. A number that was released is never changed again.
+pub const MIGRATIONS: &[Migration] = &[Migration { number: 1, name: "init", sql: include_str!("../../migrations/0001_init.sql") }];
 
 /// One side of a workspace: its live data or its test data. Every table is keyed by
 /// it, so the two never meet.
@@ -35,3 +78,290 @@ impl From<Space> for Arg<'_> {
     }
 }
 
+/// What commands and queries share beside the database.
+pub struct Shared {
+    /// Where the world reaches this server, without a slash at the end.
+    pub public_url: String,
+    pub configurations: campaign::Configurations,
+}
+
+impl Shared {
+    /// The referral link of a code.
+    pub fn link(&self, code: &str) -> String {
+        format!("{}/{code}", self.public_url)
+    }
+}
+
+/// The referral engine. Clones share it.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    shared: Arc<Shared>,
+    keys: RwLock<HashMap<[u8; 32], (Arc<Access>, Instant)>>,
+    used_keys: Mutex<HashMap<Uuid, Timestamp>>,
+    clocks: RwLock<HashMap<Space, i64>>,
+    links: Cache<String, (Arc<visit::Link>, u64)>,
+    /// Rises whenever something that is kept in memory changes, here or on another node.
+    generation: AtomicU64,
+    /// The number of the last change that this node has seen in the database.
+    seen_generation: AtomicI64,
+    statistics_turn: tokio::sync::Mutex<()>,
+    secret: [u8; 32],
+    recorder: visit::Recorder,
+}
+
+/// How long a node may go on with what it keeps in memory after another node changed it.
+const KEPT_FOR: Duration = Duration::from_secs(1);
+/// Links kept in memory; about 200 bytes each.
+const LINKS_MAX: usize = 100_000;
+/// How often a change is made again when a drawn code was taken or a rule changed meanwhile.
+const ATTEMPTS: usize = 8;
+
+impl Engine {
+    /// Opens the engine on an open store. The task ends when all visits are written after
+    /// the last clone of the engine is dropped.
+    pub async fn open(store: Store, public_url: &str) -> Result<(Self, tokio::task::JoinHandle<()>)> {
+        let shared = Arc::new(Shared { public_url: public_url.trim_end_matches('/').to_owned(), configurations: campaign::Configurations::default() });
+        let secret = installation_secret(&store).await?;
+        let (recorder, task) = visit::Recorder::start(store.clone());
+        let engine = Self(Arc::new(Inner {
+            store,
+            shared,
+            keys: RwLock::default(),
+            used_keys: Mutex::default(),
+            clocks: RwLock::default(),
+            links: Cache::new(LINKS_MAX),
+            generation: AtomicU64::new(0),
+            seen_generation: AtomicI64::new(-1),
+            statistics_turn: tokio::sync::Mutex::default(),
+            secret,
+            recorder,
+        }));
+        engine.refresh().await?;
+        Ok((engine, task))
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+
+    pub fn store_stats(&self) -> StoreStats {
+        self.0.store.stats()
+    }
+
+    /// 32 bytes that only this installation knows: for signing cookies and tokens.
+    pub fn secret(&self) -> &[u8; 32] {
+        &self.0.secret
+    }
+
+    fn statistics_turn(&self) -> &tokio::sync::Mutex<()> {
+        &self.0.statistics_turn
+    }
+
+    /// The machine's clock.
+    pub fn wall(&self) -> Timestamp {
+        Timestamp::from_ms(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as i64))
+    }
+
+    /// The clock of a side.
+    pub fn now(&self, space: Space) -> Timestamp {
+        let ahead = if space.is_test() { self.0.clocks.read().ok().and_then(|clocks| clocks.get(&space).copied()).unwrap_or(0) } else { 0 };
+        self.wall().plus_ms(ahead)
+    }
+
+    /// A context for a caller, now.
+    pub fn context(&self, space: Space, actor: &str, source: &str) -> Context {
+        Context { space, now: self.now(space), actor: actor.into(), source: source.into(), seed: seed() }
+    }
+
+    /// Makes a change. Durable when it returns.
+    pub async fn run<A: Act>(&self, context: Context, act: A) -> Result<A::Output> {
+        self.run_shared(context, Arc::new(act)).await
+    }
+
+    async fn run_shared<A: Act>(&self, mut context: Context, act: Arc<A>) -> Result<A::Output> {
+        for _ in 1..ATTEMPTS {
+            let change = Change { context: context.clone(), shared: self.0.shared.clone(), act: act.clone() };
+            match self.0.store.write(change).await {
+                // A code that was drawn belongs to somebody: draw another.
+                Err(Error::Store(error)) if error.is_conflict_on("codes") => context.seed = seed(),
+                outcome => return outcome,
+            }
+        }
+        self.0.store.write(Change { context, shared: self.0.shared.clone(), act }).await
+    }
+
+    /// Makes a change whose answer is kept under the key of its request, where there is one.
+    pub async fn run_keyed<A: Act>(&self, context: Context, act: A, key: Option<Idempotency>, render: impl Fn(&A::Output) -> Result<Reply> + Send + Sync + 'static) -> Result<Reply> {
+        self.run(context, Keyed { act, key, render }).await
+    }
+
+    /// Records a conversion. Its campaign's condition is evaluated first, while no
+    /// transaction is open, and again if the campaign changes meanwhile.
+    pub async fn convert(&self, context: Context, convert: qualify::Convert, key: Option<Idempotency>, render: impl Fn(&qualify::Answer) -> Result<Reply> + Clone + Send + Sync + 'static) -> Result<Reply> {
+        let mut convert = convert;
+        for _ in 0..ATTEMPTS {
+            match self.run_keyed(context.clone(), convert.clone(), key.clone(), render.clone()).await {
+                Err(Error::Stale) => {
+                    let (shared, space, source) = (self.0.shared.clone(), context.space, context.source.clone());
+                    convert = self
+                        .read(move |tx| {
+                            Box::pin(async move {
+                                convert.evaluate(tx, &shared, space, &source).await?;
+                                Ok(convert)
+                            })
+                        })
+                        .await?;
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(Error::Stale)
+    }
+
+    /// Asks a question in one snapshot.
+    pub async fn read<T: Send + 'static>(&self, question: impl for<'t> FnOnce(&'t mut Tx<'_>) -> BoxFuture<'t, Result<T>> + Send + 'static) -> Result<T> {
+        self.0.store.read(question).await
+    }
+
+    /// For questions: what is shared, to be moved into them.
+    pub fn shared_arc(&self) -> Arc<Shared> {
+        self.0.shared.clone()
+    }
+
+    // ------------------------------------------------------------ what is kept in memory
+
+    /// Who calls with that key; `None` for a key that is not there or was revoked.
+    pub async fn authenticate(&self, key: &str) -> Result<Option<Arc<Access>>> {
+        let hash = workspace::hash(key);
+        let kept = self.0.keys.read().ok().and_then(|keys| keys.get(&hash).cloned());
+        let access = match kept {
+            Some((access, at)) if at.elapsed() < KEPT_FOR => access,
+            _ => {
+                let Some(access) = self.read(move |tx| Box::pin(async move { workspace::access(tx, &hash).await })).await? else { return Ok(None) };
+                let access = Arc::new(access);
+                if let Ok(mut keys) = self.0.keys.write() {
+                    if keys.len() > 10_000 {
+                        keys.clear();
+                    }
+                    keys.insert(hash, (access.clone(), Instant::now()));
+                }
+                if let Ok(mut used) = self.0.used_keys.lock() {
+                    used.insert(access.key_id.uuid(), self.wall());
+                }
+                access
+            }
+        };
+        Ok(Some(access))
+    }
+
+    /// Where a code leads; from memory where it was looked up before.
+    pub async fn link(&self, code: &Code) -> Result<Option<Arc<visit::Link>>> {
+        let generation = self.0.generation.load(Ordering::Acquire);
+        let key = code.key();
+        if let Some((link, at)) = self.0.links.get(&key)
+            && at == generation
+        {
+            return Ok(Some(link));
+        }
+        let (shared, code) = (self.0.shared.clone(), code.clone());
+        let Some(link) = self.read(move |tx| Box::pin(async move { visit::resolve(tx, &shared, &code).await })).await? else { return Ok(None) };
+        let link = Arc::new(link);
+        self.0.links.insert(key, (link.clone(), generation));
+        Ok(Some(link))
+    }
+
+    pub fn recorder(&self) -> &visit::Recorder {
+        &self.0.recorder
+    }
+
+    /// Something that nodes keep in memory has changed: a campaign, a key, a clock.
+    pub async fn forget(&self) -> Result<()> {
+        self.0.generation.fetch_add(1, Ordering::AcqRel);
+        if let Ok(mut keys) = self.0.keys.write() {
+            keys.clear();
+        }
+        self.0.store.write(NextGeneration).await?;
+        self.refresh().await
+    }
+
+    /// Takes over what other nodes have changed. Called once a second, and after every
+    /// change of this node.
+    pub async fn refresh(&self) -> Result<()> {
+        let n = self.read(|tx| Box::pin(async move { Ok(tx.fetch_one("SELECT n FROM generations WHERE name = 'all'", &[], |row| row.get::<i64>(0)).await?.unwrap_or(0)) })).await?;
+        if self.0.seen_generation.swap(n, Ordering::AcqRel) == n {
+            return Ok(());
+        }
+        let workspaces = self.read(|tx| Box::pin(workspace::all(tx))).await?;
+        if let Ok(mut clocks) = self.0.clocks.write() {
+            *clocks = workspaces.iter().map(|workspace| (workspace.test, workspace.clock_ahead_ms)).collect();
+        }
+        if let Ok(mut keys) = self.0.keys.write() {
+            keys.clear();
+        }
+        self.0.generation.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Writes down when keys were last used. Called once a minute.
+    pub async fn remember_used_keys(&self) -> Result<()> {
+        let used: Vec<_> = self.0.used_keys.lock().map(|mut used| used.drain().collect()).unwrap_or_default();
+        if used.is_empty() { Ok(()) } else { self.0.store.write(workspace::Touch(used)).await }
+    }
+}
+
+struct NextGeneration;
+
+impl store::Command for NextGeneration {
+    type Output = ();
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
+        tx.execute("INSERT INTO generations (name, n) VALUES ('all', 1) ON CONFLICT (name) DO UPDATE SET n = generations.n + 1", &[]).await?;
+        Ok(())
+    }
+}
+
+/// Reads the installation's secret, or makes it at the first start.
+async fn installation_secret(store: &Store) -> Result<[u8; 32]> {
+    struct Keep([u8; 32]);
+    impl store::Command for Keep {
+        type Output = String;
+        type Error = Error;
+
+        async fn apply(&self, tx: &mut Tx<'_>) -> Result<String> {
+            let fresh: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+            tx.execute("INSERT INTO installation (key, value) VALUES ('secret', $1) ON CONFLICT DO NOTHING", &[fresh.as_str().into()]).await?;
+            let kept = tx.fetch_one("SELECT value FROM installation WHERE key = 'secret'", &[], |row| row.get::<String>(0)).await?;
+            Ok(kept.unwrap_or(fresh))
+        }
+    }
+    let text = store.write(Keep(random_bytes())).await?;
+    let mut secret = [0; 32];
+    for (slot, pair) in secret.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *slot = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0);
+    }
+    Ok(secret)
+}
+
+/// Random bytes from the operating system.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system has randomness");
+    bytes
+}
+
+fn seed() -> u128 {
+    u128::from_ne_bytes(random_bytes())
+}
+
+/// Whether the public may see a campaign's pages.
+pub const fn is_public(status: CampaignStatus) -> bool {
+    matches!(status, CampaignStatus::Live)
+}

@@ -1,0 +1,526 @@
+//! Campaigns and their versioned configuration.
+
+use super::{
+    Error, Result, Shared, Space,
+    event::EventType,
+    view::{self, CampaignRef},
+    work::{Act, Work, statement},
+};
+use goodword_core::{
+    campaign::{CampaignSettings, CampaignStatus, Configuration},
+    decide::{CampaignFacts, Decision},
+    explain::Reason,
+    ids::{CampaignId, RewardDefinitionId},
+    reward::{RewardDefinition, RewardTerms, RewardValue},
+    text::Code,
+    time::Timestamp,
+};
+use goodword_store::{self as store, Arg, Row, Tx};
+use serde_json::json;
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+};
+use uuid::Uuid;
+
+/// A campaign as it stands, with its current configuration.
+#[derive(Debug, Clone)]
+pub struct Campaign {
+    pub id: CampaignId,
+    pub number: i64,
+    pub code: String,
+    pub status: CampaignStatus,
+    pub status_since: Timestamp,
+    pub version: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub configuration: Arc<Configuration>,
+}
+
+impl Campaign {
+    pub fn settings(&self) -> &CampaignSettings {
+        &self.configuration.settings
+    }
+
+    pub fn facts(&self) -> CampaignFacts<'_> {
+        CampaignFacts { status: self.status, status_since: self.status_since, settings: self.settings() }
+    }
+
+    pub fn reference(&self) -> CampaignRef {
+        CampaignRef { id: self.id, name: self.settings().name.to_string() }
+    }
+
+    pub fn state(&self) -> view::CampaignState {
+        view::CampaignState { id: self.id, name: self.settings().name.to_string(), status: self.status, version: self.version }
+    }
+}
+
+/// Configurations that were read before. A version never changes, so nothing here is
+/// ever stale.
+#[derive(Default)]
+pub struct Configurations(RwLock<HashMap<(Space, CampaignId, i64), Arc<Configuration>>>);
+
+/// More campaigns than anybody edits in a day; beyond it the map begins anew.
+const CONFIGURATIONS_MAX: usize = 2_000;
+
+impl Configurations {
+    fn get(&self, key: &(Space, CampaignId, i64)) -> Option<Arc<Configuration>> {
+        self.0.read().ok()?.get(key).cloned()
+    }
+
+    fn put(&self, key: (Space, CampaignId, i64), configuration: Arc<Configuration>) {
+        if let Ok(mut map) = self.0.write() {
+            if map.len() >= CONFIGURATIONS_MAX {
+                map.clear();
+            }
+            map.insert(key, configuration);
+        }
+    }
+
+    /// The configuration at a version.
+    pub async fn at(&self, tx: &mut Tx<'_>, space: Space, id: CampaignId, version: i64) -> Result<Option<Arc<Configuration>>> {
+        let key = (space, id, version);
+        if let Some(found) = self.get(&key) {
+            return Ok(Some(found));
+        }
+        let sql = "SELECT configuration FROM campaign_versions WHERE space = $1 AND campaign_id = $2 AND version = $3";
+        let Some(text) = tx.fetch_one(sql, &[space.into(), id.uuid().into(), version.into()], |row| row.get::<String>(0)).await? else { return Ok(None) };
+        let configuration: Configuration = serde_json::from_str(&text).map_err(|error| store::Error::Database(format!("configuration of {id} at version {version}: {error}")))?;
+        let configuration = Arc::new(configuration);
+        self.put(key, configuration.clone());
+        Ok(Some(configuration))
+    }
+}
+
+struct CampaignRow {
+    id: CampaignId,
+    number: i64,
+    code: String,
+    status: CampaignStatus,
+    status_since: Timestamp,
+    version: i64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+const SELECT: &str = "SELECT id, no, code, status, status_since, version, created_at, updated_at FROM campaigns";
+
+fn read_row(row: &Row<'_>) -> store::Result<CampaignRow> {
+    Ok(CampaignRow {
+        id: CampaignId::from_uuid(row.get(0)?),
+        number: row.get(1)?,
+        code: row.get(2)?,
+        status: CampaignStatus::parse(row.text(3)?).ok_or_else(|| store::Error::Database("a campaign has an unknown status".into()))?,
+        status_since: Timestamp::from_ms(row.get(4)?),
+        version: row.get(5)?,
+        created_at: Timestamp::from_ms(row.get(6)?),
+        updated_at: Timestamp::from_ms(row.get(7)?),
+    })
+}
+
+async fn complete(tx: &mut Tx<'_>, shared: &Shared, space: Space, row: CampaignRow) -> Result<Campaign> {
+    let configuration = shared.configurations.at(tx, space, row.id, row.version).await?.ok_or_else(|| store::Error::Database(format!("{} has no version {}", row.id, row.version)))?;
+    Ok(Campaign {
+        id: row.id,
+        number: row.number,
+        code: row.code,
+        status: row.status,
+        status_since: row.status_since,
+        version: row.version,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        configuration,
+    })
+}
+
+/// The campaign, if it is there and was not deleted.
+pub async fn find(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: CampaignId) -> Result<Option<Campaign>> {
+    let sql = statement(SELECT, " WHERE space = $1 AND id = $2 AND deleted_at IS NULL");
+    match tx.fetch_one(&sql, &[space.into(), id.uuid().into()], read_row).await? {
+        Some(row) => Ok(Some(complete(tx, shared, space, row).await?)),
+        None => Ok(None),
+    }
+}
+
+pub async fn get(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: CampaignId) -> Result<Campaign> {
+    find(tx, shared, space, id).await?.ok_or(Error::NotFound { what: "campaign" })
+}
+
+/// The campaign, with its row locked for a change.
+async fn get_locked(work: &mut Work<'_, '_>, id: CampaignId) -> Result<Campaign> {
+    let sql = statement(SELECT, " WHERE space = $1 AND id = $2 AND deleted_at IS NULL FOR UPDATE");
+    let row = work.tx.fetch_one(&sql, &[work.context.space.into(), id.uuid().into()], read_row).await?.ok_or(Error::NotFound { what: "campaign" })?;
+    complete(work.tx, work.shared, work.context.space, row).await
+}
+
+/// Newest first, or in the order they were made.
+pub async fn list(tx: &mut Tx<'_>, shared: &Shared, space: Space, filter: &CampaignFilter, page: &super::list::Page) -> Result<super::list::Listing<Campaign>> {
+    let mut query = super::list::Query::new(SELECT, space);
+    query.and("deleted_at IS NULL");
+    if let Some(status) = filter.status {
+        query.and_text("status =", status.as_str());
+    }
+    if let Some(search) = &filter.search {
+        query.and_contains(&["name", "code"], search);
+    }
+    let rows = query.page(tx, page, "created_at", read_row, |row| (row.created_at.ms(), row.id.uuid())).await?;
+    let mut data = Vec::with_capacity(rows.data.len());
+    for row in rows.data {
+        data.push(complete(tx, shared, space, row).await?);
+    }
+    Ok(super::list::Listing { data, next: rows.next })
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct CampaignFilter {
+    pub status: Option<CampaignStatus>,
+    pub search: Option<String>,
+}
+
+/// One version in a campaign's history.
+#[derive(Debug, Clone)]
+pub struct VersionRecord {
+    pub version: i64,
+    pub note: String,
+    pub actor: String,
+    pub created_at: Timestamp,
+    pub configuration: Arc<Configuration>,
+}
+
+pub async fn versions(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: CampaignId, page: &super::list::Page) -> Result<super::list::Listing<VersionRecord>> {
+    let mut query = super::list::Query::new("SELECT version, note, actor, created_at, campaign_id FROM campaign_versions", space);
+    query.and_id("campaign_id =", id.uuid());
+    let read = |row: &Row<'_>| Ok((row.get::<i64>(0)?, row.get::<String>(1)?, row.get::<String>(2)?, Timestamp::from_ms(row.get(3)?)));
+    let rows = query.page_by_number(tx, page, "version", read, |row| row.0).await?;
+    let mut data = Vec::with_capacity(rows.data.len());
+    for (version, note, actor, created_at) in rows.data {
+        let configuration = shared.configurations.at(tx, space, id, version).await?.ok_or(Error::NotFound { what: "version" })?;
+        data.push(VersionRecord { version, note, actor, created_at, configuration });
+    }
+    Ok(super::list::Listing { data, next: rows.next })
+}
+
+pub async fn version(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: CampaignId, version: i64) -> Result<VersionRecord> {
+    let sql = "SELECT note, actor, created_at FROM campaign_versions WHERE space = $1 AND campaign_id = $2 AND version = $3";
+    let args = [space.into(), id.uuid().into(), version.into()];
+    let read = |row: &Row<'_>| Ok((row.get::<String>(0)?, row.get::<String>(1)?, Timestamp::from_ms(row.get(2)?)));
+    let (note, actor, created_at) = tx.fetch_one(sql, &args, read).await?.ok_or(Error::NotFound { what: "version" })?;
+    let configuration = shared.configurations.at(tx, space, id, version).await?.ok_or(Error::NotFound { what: "version" })?;
+    Ok(VersionRecord { version, note, actor, created_at, configuration })
+}
+
+// ---------------------------------------------------------------- changes
+
+/// Makes a campaign; with its rewards at once, where they are given.
+#[derive(Debug, Clone)]
+pub struct Create {
+    pub settings: CampaignSettings,
+    pub rewards: Vec<RewardTerms>,
+    pub status: CampaignStatus,
+    pub code: Option<Code>,
+}
+
+impl Act for Create {
+    type Output = Campaign;
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Campaign> {
+        let id: CampaignId = work.mint.id();
+        self.settings.validate().map_err(|(field, invalid)| Error::invalid(field, invalid))?;
+        let mut rewards = Vec::with_capacity(self.rewards.len());
+        for (i, terms) in self.rewards.iter().enumerate() {
+            terms.validate().map_err(|(field, invalid)| Error::invalid(format!("/rewards/{i}{field}"), invalid))?;
+            rewards.push(RewardDefinition { id: work.mint.id(), terms: terms.clone() });
+        }
+        let code = match &self.code {
+            Some(code) => code.clone(),
+            None => Code::from_random(work.mint.random()),
+        };
+        claim_code(work, &code, id, None, self.code.is_some()).await?;
+        let configuration = Configuration { settings: self.settings.clone(), rewards };
+        let now = work.now();
+        work.tx
+            .execute(
+                "INSERT INTO campaigns (space, id, code, name, status, status_since, version, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, 1, $6, $6)",
+                &[work.context.space.into(), id.uuid().into(), code.as_str().into(), configuration.settings.name.as_str().into(), self.status.as_str().into(), now.ms().into()],
+            )
+            .await?;
+        save_version(work, id, 1, &configuration, "Created").await?;
+        let campaign = get(work.tx, work.shared, work.context.space, id).await?;
+        tell(work, "campaign.create", &campaign, self.status == CampaignStatus::Live, json!({"settings": self.settings, "rewards": self.rewards, "status": self.status})).await?;
+        Ok(campaign)
+    }
+}
+
+/// Changes the configuration: `edit` turns the current one into the next.
+pub struct Edit {
+    pub id: CampaignId,
+    /// The version that the caller saw, where it said so.
+    pub if_version: Option<i64>,
+    pub change: Change,
+}
+
+/// What can be changed about a configuration.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Members that are given replace the current ones, objects member by member;
+    /// names in `unset` go back to their default.
+    Settings { patch: serde_json::Map<String, serde_json::Value>, unset: Vec<String> },
+    AddReward(RewardTerms),
+    EditReward { id: RewardDefinitionId, patch: serde_json::Map<String, serde_json::Value>, unset: Vec<String> },
+    RemoveReward(RewardDefinitionId),
+    /// The configuration of an earlier version becomes the next one.
+    Restore(i64),
+}
+
+impl Act for Edit {
+    type Output = (Campaign, Option<RewardDefinitionId>);
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Self::Output> {
+        let campaign = get_locked(work, self.id).await?;
+        if let Some(version) = self.if_version
+            && version != campaign.version
+        {
+            return Err(Error::VersionChanged { current: campaign.version });
+        }
+        let mut next = (*campaign.configuration).clone();
+        let mut touched = None;
+        let note = match &self.change {
+            Change::Settings { patch, unset } => {
+                next.settings = patched(&next.settings, patch, unset)?;
+                next.settings.validate().map_err(|(field, invalid)| Error::invalid(field, invalid))?;
+                "Settings changed".to_owned()
+            }
+            Change::AddReward(terms) => {
+                terms.validate().map_err(|(field, invalid)| Error::invalid(field, invalid))?;
+                if next.rewards.len() >= REWARDS_MAX {
+                    return Err(Error::Conflict { reason: None, detail: format!("a campaign has at most {REWARDS_MAX} reward definitions") });
+                }
+                let id = work.mint.id();
+                touched = Some(id);
+                next.rewards.push(RewardDefinition { id, terms: terms.clone() });
+                format!("Reward added: {}", terms.name)
+            }
+            Change::EditReward { id, patch, unset } => {
+                let definition = next.rewards.iter_mut().find(|definition| definition.id == *id).ok_or(Error::NotFound { what: "reward definition" })?;
+                definition.terms = patched(&definition.terms, patch, unset)?;
+                definition.terms.validate().map_err(|(field, invalid)| Error::invalid(field, invalid))?;
+                touched = Some(*id);
+                format!("Reward changed: {}", definition.terms.name)
+            }
+            Change::RemoveReward(id) => {
+                let position = next.rewards.iter().position(|definition| definition.id == *id).ok_or(Error::NotFound { what: "reward definition" })?;
+                let removed = next.rewards.remove(position);
+                format!("Reward removed: {}", removed.terms.name)
+            }
+            Change::Restore(version) => {
+                let earlier = work.shared.configurations.at(work.tx, work.context.space, self.id, *version).await?.ok_or(Error::NotFound { what: "version" })?;
+                next = (*earlier).clone();
+                format!("Version {version} restored")
+            }
+        };
+        if next == *campaign.configuration {
+            return Ok((campaign, touched));
+        }
+        let version = campaign.version + 1;
+        save_version(work, self.id, version, &next, &note).await?;
+        work.tx
+            .execute(
+                "UPDATE campaigns SET name = $3, version = $4, updated_at = $5 WHERE space = $1 AND id = $2",
+                &[work.context.space.into(), self.id.uuid().into(), next.settings.name.as_str().into(), version.into(), work.context.now.ms().into()],
+            )
+            .await?;
+        let campaign = Campaign { version, updated_at: work.now(), configuration: Arc::new(next), ..campaign };
+        tell(work, "campaign.edit", &campaign, false, json!({"note": note})).await?;
+        Ok((campaign, touched))
+    }
+}
+
+/// More than a campaign needs; each is looked at for every lead.
+const REWARDS_MAX: usize = 50;
+
+/// Publishes, pauses, resumes or ends a campaign.
+#[derive(Debug, Clone)]
+pub struct SetStatus {
+    pub id: CampaignId,
+    pub status: CampaignStatus,
+}
+
+impl Act for SetStatus {
+    type Output = Campaign;
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Campaign> {
+        let campaign = get_locked(work, self.id).await?;
+        if campaign.status == self.status {
+            return Ok(campaign);
+        }
+        if self.status == CampaignStatus::Draft {
+            return Err(Error::Conflict { reason: None, detail: "A campaign that was published cannot become a draft again; pause it.".into() });
+        }
+        work.tx
+            .execute(
+                "UPDATE campaigns SET status = $3, status_since = $4, updated_at = $4 WHERE space = $1 AND id = $2",
+                &[work.context.space.into(), self.id.uuid().into(), self.status.as_str().into(), work.context.now.ms().into()],
+            )
+            .await?;
+        let campaign = Campaign { status: self.status, status_since: work.now(), updated_at: work.now(), ..campaign };
+        tell(work, "campaign.status", &campaign, self.status == CampaignStatus::Live, json!({"status": self.status})).await?;
+        Ok(campaign)
+    }
+}
+
+/// Deletes a campaign that nobody takes part in. One with participants is ended instead.
+#[derive(Debug, Clone)]
+pub struct Delete {
+    pub id: CampaignId,
+}
+
+impl Act for Delete {
+    type Output = ();
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<()> {
+        let campaign = get_locked(work, self.id).await?;
+        let args: [Arg<'_>; 2] = [work.context.space.into(), self.id.uuid().into()];
+        let used = work.tx.fetch_one("SELECT 1 FROM participants WHERE space = $1 AND campaign_id = $2 LIMIT 1", &args, |row| row.get::<i64>(0)).await?;
+        if used.is_some() {
+            return Err(Error::Conflict { reason: None, detail: "The campaign has participants. End it, or erase them first.".into() });
+        }
+        work.tx.execute("UPDATE campaigns SET deleted_at = $3 WHERE space = $1 AND id = $2", &[args[0], args[1], work.context.now.ms().into()]).await?;
+        tell(work, "campaign.delete", &campaign, false, json!({})).await
+    }
+}
+
+/// Adds coupon codes to a definition's pool; those that are there already are left alone.
+#[derive(Debug, Clone)]
+pub struct AddCoupons {
+    pub campaign: CampaignId,
+    pub definition: RewardDefinitionId,
+    pub codes: Vec<String>,
+}
+
+impl Act for AddCoupons {
+    type Output = CouponPool;
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<CouponPool> {
+        let campaign = get_locked(work, self.campaign).await?;
+        let definition = campaign.configuration.reward(self.definition).ok_or(Error::NotFound { what: "reward definition" })?;
+        if !matches!(definition.terms.value, RewardValue::Coupon {}) {
+            return Err(Error::Invalid { field: "/value/type".into(), expected: "a reward definition that gives coupons".into() });
+        }
+        let mut added = 0;
+        for code in &self.codes {
+            let code = code.trim();
+            if code.is_empty() || code.len() > 200 || code.chars().any(char::is_control) {
+                return Err(Error::Invalid { field: "/codes".into(), expected: "coupon codes of 1 to 200 characters".into() });
+            }
+            added += work
+                .tx
+                .execute(
+                    "INSERT INTO coupons (space, definition_id, code, code_key, created_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+                    &[work.context.space.into(), self.definition.uuid().into(), code.into(), code.to_lowercase().as_str().into(), work.context.now.ms().into()],
+                )
+                .await? as i64;
+        }
+        let pool = coupon_pool(work.tx, work.context.space, self.definition).await?;
+        tell(work, "coupons.add", &campaign, false, json!({"definition_id": self.definition, "added": added})).await?;
+        Ok(CouponPool { added, ..pool })
+    }
+}
+
+/// How full a pool is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct CouponPool {
+    pub total: i64,
+    pub used: i64,
+    /// How many were new, where coupons were added.
+    pub added: i64,
+}
+
+pub async fn coupon_pool(tx: &mut Tx<'_>, space: Space, definition: RewardDefinitionId) -> Result<CouponPool> {
+    let sql = "SELECT count(*), count(reward_id) FROM coupons WHERE space = $1 AND definition_id = $2";
+    let read = |row: &Row<'_>| Ok(CouponPool { total: row.get(0)?, used: row.get(1)?, added: 0 });
+    Ok(tx.fetch_one(sql, &[space.into(), definition.uuid().into()], read).await?.unwrap_or(CouponPool { total: 0, used: 0, added: 0 }))
+}
+
+async fn save_version(work: &mut Work<'_, '_>, id: CampaignId, version: i64, configuration: &Configuration, note: &str) -> Result<()> {
+    let text = serde_json::to_string(configuration).map_err(|error| store::Error::Database(error.to_string()))?;
+    work.tx
+        .push(
+            "INSERT INTO campaign_versions (space, campaign_id, version, configuration, note, actor, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            &[work.context.space.into(), id.uuid().into(), version.into(), text.as_str().into(), note.into(), (&*work.context.actor).into(), work.context.now.ms().into()],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Writes the event and the signal of a change to a campaign.
+async fn tell(work: &mut Work<'_, '_>, kind: &'static str, campaign: &Campaign, published: bool, payload: serde_json::Value) -> Result<()> {
+    let signal = work.signal(kind, Some(campaign.id), None, &payload);
+    let decision = Decision::applied(Vec::new());
+    let data = view::EventData {
+        campaign: Some(campaign.reference()),
+        campaign_state: Some(campaign.state()),
+        evidence: Some(view::Evidence { signal_id: signal.id, outcome: decision.outcome, why: Reason::Done.into(), checks: Vec::new() }),
+        ..Default::default()
+    };
+    let event = if published { EventType::CampaignPublished } else { EventType::CampaignChanged };
+    work.emit(event, &campaign.id, None, &data).await?;
+    work.record(&signal, &decision, Some(campaign.version)).await
+}
+
+/// Takes a code for ever. A code that was chosen and is taken is the caller's problem;
+/// one that was drawn is drawn again by the engine.
+pub(super) async fn claim_code(work: &mut Work<'_, '_>, code: &Code, campaign: CampaignId, participant: Option<Uuid>, chosen: bool) -> Result<()> {
+    let key = code.key();
+    if chosen {
+        let sql = "SELECT space, participant_id FROM codes WHERE code_key = $1";
+        let owner = work.tx.fetch_one(sql, &[key.as_str().into()], |row| Ok((row.get::<i64>(0)?, row.get::<Option<Uuid>>(1)?))).await?;
+        match owner {
+            Some((space, Some(owner))) if space == work.context.space.number() && Some(owner) == participant => return Ok(()), // their own, from before
+            Some(_) => return Err(Error::Conflict { reason: None, detail: format!("The code {code} is taken; codes are never given twice.") }),
+            None => {}
+        }
+    }
+    work.tx
+        .push(
+            "INSERT INTO codes (code_key, code, space, campaign_id, participant_id) VALUES ($1, $2, $3, $4, $5)",
+            &[key.as_str().into(), code.as_str().into(), work.context.space.into(), campaign.uuid().into(), participant.into()],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The value with some members replaced. Objects are merged member by member, so that
+/// a change of one limit keeps the others; lists are replaced.
+fn patched<T: serde::Serialize + serde::de::DeserializeOwned>(current: &T, patch: &serde_json::Map<String, serde_json::Value>, unset: &[String]) -> Result<T> {
+    let mut value = serde_json::to_value(current).map_err(|error| store::Error::Database(error.to_string()))?;
+    for path in unset {
+        let (parent, member) = path.rsplit_once('.').map_or((None, path.as_str()), |(parent, member)| (Some(parent), member));
+        let holder = match parent {
+            Some(parent) => value.pointer_mut(&format!("/{}", parent.replace('.', "/"))),
+            None => Some(&mut value),
+        };
+        let removed = holder.and_then(|holder| holder.as_object_mut()).and_then(|object| object.remove(member));
+        if removed.is_none() {
+            return Err(Error::Invalid { field: "/unset".into(), expected: format!("names of fields that can be unset; there is no {path}") });
+        }
+    }
+    merge(&mut value, patch);
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let field = format!("/{}", error.path().to_string().replace(['.', '['], "/").replace(']', ""));
+        let text = error.into_inner().to_string();
+        Error::Invalid { field, expected: text.strip_prefix("expected ").unwrap_or(&text).to_owned() }
+    })
+}
+
+fn merge(target: &mut serde_json::Value, patch: &serde_json::Map<String, serde_json::Value>) {
+    let Some(object) = target.as_object_mut() else { return };
+    for (key, new) in patch {
+        match (object.get_mut(key), new) {
+            // Tagged values (a reward's value, its cadence, money) are one thing and replaced as one.
+            (Some(current @ serde_json::Value::Object(_)), serde_json::Value::Object(new)) if new.get("type").is_none() && new.get("currency").is_none() => merge(current, new),
+            _ => {
+                object.insert(key.clone(), new.clone());
+            }
+        }
+    }
+}

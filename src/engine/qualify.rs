@@ -1,0 +1,914 @@
+//! Qualification: directly, by conversions, and back again by refunds.
+
+use super::{
+    Error, Result, Shared, Space,
+    campaign::{self, Campaign},
+    conversion::{self, ConversionRow},
+    event::EventType,
+    participant::{self, Participant, evidence, find_locked},
+    reward::{self, Ground},
+    view::{self, Why},
+    work::{Act, Signal, SignalRecord, Work},
+};
+use goodword_core::{
+    campaign::ConversionKind,
+    condition::{Subject, Verdict},
+    decide::{self, ConversionFacts, Decision, Evidence, LeadStatus, Occasion, Outcome, QualifyFacts, RefundFacts},
+    explain::{Check, Reason},
+    ids::{CampaignId, ConversionId, LeadId, SignalId},
+    money::Money,
+    text::{Code, Email},
+    time::Timestamp,
+};
+use goodword_store::Tx;
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// How a caller names a lead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeadKey {
+    Id(LeadId),
+    /// The lead's own code.
+    Code(Code),
+    Email(Email),
+    /// A coupon that the lead was given.
+    Coupon(String),
+    ExternalId(String),
+}
+
+/// What came of a signal about a lead.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Answer {
+    pub signal_id: SignalId,
+    pub outcome: Outcome,
+    pub why: Why,
+    pub checks: Vec<Check>,
+    /// The lead as it stands now; `null` where nobody matched.
+    pub lead: Option<view::Lead>,
+    pub conversion: Option<view::Conversion>,
+    /// Rewards that this brought about or changed.
+    pub rewards: Vec<view::Reward>,
+    /// The lead is qualified by this signal.
+    pub qualified: bool,
+    /// The lead had been qualified before.
+    pub already_qualified: bool,
+    /// The signal had been told before: this is the first decision again.
+    pub repeated: bool,
+}
+
+enum Found {
+    One(Uuid),
+    None(String),
+    Several(Vec<Participant>),
+}
+
+/// Who is meant. A person in several campaigns is ambiguous unless the campaign is named.
+async fn resolve(tx: &mut Tx<'_>, shared: &Shared, space: Space, key: &LeadKey, campaign: Option<CampaignId>) -> Result<Found> {
+    match key {
+        LeadKey::Id(id) => Ok(Found::One(id.uuid())),
+        LeadKey::Code(code) => Ok(participant::by_code(tx, space, code).await?.map_or_else(|| Found::None(format!("nobody has the code {code}")), Found::One)),
+        LeadKey::Coupon(coupon) => {
+            let sql = "SELECT r.beneficiary_id FROM coupons c JOIN rewards r ON r.space = c.space AND r.id = c.reward_id WHERE c.space = $1 AND c.code_key = $2 LIMIT 1";
+            let found = tx.fetch_one(sql, &[space.into(), coupon.to_lowercase().as_str().into()], |row| row.get::<Uuid>(0)).await?;
+            Ok(found.map_or_else(|| Found::None("nobody was given that coupon".to_owned()), Found::One))
+        }
+        LeadKey::Email(email) => match campaign {
+            Some(id) => {
+                let campaign = campaign::get(tx, shared, space, id).await?;
+                let found = participant::by_email(tx, space, &campaign, email).await?;
+                Ok(found.map_or_else(|| Found::None(format!("nobody in the campaign has the address {email}")), |p| Found::One(p.id)))
+            }
+            None => {
+                let mut leads: Vec<Participant> = participant::by_email_anywhere(tx, space, email).await?.into_iter().filter(|p| p.lead_since.is_some()).collect();
+                match leads.len() {
+                    0 => Ok(Found::None(format!("no lead has the address {email}"))),
+                    1 => Ok(Found::One(leads.remove(0).id)),
+                    _ => Ok(Found::Several(leads)),
+                }
+            }
+        },
+        LeadKey::ExternalId(id) => {
+            let filter = participant::PeopleFilter { external_id: Some(id.clone()), campaign, ..Default::default() };
+            let leads = participant::list_leads(tx, shared, space, &filter, &super::list::Page { limit: 2, ..Default::default() }).await?.data;
+            match leads.as_slice() {
+                [] => Ok(Found::None(format!("no lead has the external id {id}"))),
+                [lead] => Ok(Found::One(lead.id.uuid())),
+                _ => Err(Error::conflict(Reason::PersonAmbiguous, format!("Leads of several campaigns have the external id {id}. Name the campaign with campaign_id."))),
+            }
+        }
+    }
+}
+
+/// A lead with its referrer and campaign, both people locked.
+struct Case {
+    lead: Participant,
+    referrer: Participant,
+    campaign: Campaign,
+}
+
+enum Opened {
+    Case(Box<Case>),
+    Nobody(Decision),
+}
+
+async fn open(work: &mut Work<'_, '_>, key: &LeadKey, campaign: Option<CampaignId>) -> Result<Opened> {
+    let space = work.context.space;
+    if let Some(id) = campaign {
+        campaign::get(work.tx, work.shared, space, id).await?;
+    }
+    let nobody = |found: String| Opened::Nobody(Decision { outcome: Outcome::Ignored, reason: Reason::PersonUnknown, checks: vec![Check::new(Reason::PersonUnknown, false, "a lead of the campaign", found)] });
+    let id = match resolve(work.tx, work.shared, space, key, campaign).await? {
+        Found::One(id) => id,
+        Found::None(found) => return Ok(nobody(found)),
+        Found::Several(leads) => {
+            let mut names = Vec::new();
+            for lead in &leads {
+                names.push(format!("{} in {}", lead.lead(), lead.campaign));
+            }
+            return Err(Error::conflict(Reason::PersonAmbiguous, format!("The person is a lead in several campaigns: {}. Name one with campaign_id.", names.join(", "))));
+        }
+    };
+    let Some(lead) = find_locked(work.tx, space, id).await?.filter(|p| campaign.is_none_or(|campaign| campaign == p.campaign)) else {
+        return Ok(nobody("nobody with that id or code in the campaign".to_owned()));
+    };
+    let Some(referrer) = lead.referrer_id else {
+        let check = Check::new(Reason::LeadKnown, false, "somebody who was referred", "a referrer whom nobody referred");
+        return Ok(Opened::Nobody(Decision { outcome: Outcome::Ignored, reason: Reason::LeadKnown, checks: vec![check] }));
+    };
+    let campaign = campaign::get(work.tx, work.shared, space, lead.campaign).await?;
+    let referrer = find_locked(work.tx, space, referrer).await?.ok_or_else(|| goodword_store::Error::Database(format!("{} has no referrer", lead.lead())))?;
+    Ok(Opened::Case(Box::new(Case { lead, referrer, campaign })))
+}
+
+/// The first answer again, for a signal that was told before.
+async fn again(work: &mut Work<'_, '_>, record: SignalRecord) -> Result<Answer> {
+    let space = work.context.space;
+    let lead = match record.participant {
+        Some(id) => match participant::find(work.tx, space, id).await?.filter(|p| p.lead_since.is_some()) {
+            Some(lead) => {
+                let campaign = campaign::get(work.tx, work.shared, space, lead.campaign).await?;
+                Some(participant::lead_view(work.tx, work.shared, space, &lead, &campaign).await?)
+            }
+            None => None,
+        },
+        None => None,
+    };
+    let conversion = match record.effects.iter().find(|effect| effect.kind == EventType::ConversionRecorded.as_str()).and_then(|effect| effect.id.parse().ok()) {
+        Some(id) => Some(conversion::get(work.tx, work.shared, space, id).await?),
+        None => None,
+    };
+    let filter = reward::RewardFilter { signal: Some(record.id), lead: record.participant.map(LeadId::from_uuid), ..Default::default() };
+    let rewards = reward::list(work.tx, work.shared, space, &filter, &super::list::Page { limit: 100, ascending: true, ..Default::default() }).await?.data;
+    let qualified = record.effects.iter().any(|effect| effect.kind == EventType::LeadQualified.as_str());
+    Ok(Answer {
+        signal_id: record.id,
+        outcome: record.outcome,
+        why: record.reason.into(),
+        checks: record.checks,
+        lead,
+        conversion,
+        rewards,
+        qualified,
+        already_qualified: record.reason == Reason::AlreadyDone,
+        repeated: true,
+    })
+}
+
+impl Case {
+    fn lead_view(&self, shared: &Shared) -> view::Lead {
+        self.lead.lead_view(&self.campaign, &self.referrer, shared)
+    }
+
+    fn data(&self, shared: &Shared, conversion: Option<view::Conversion>, signal: SignalId, decision: &Decision) -> view::EventData {
+        view::EventData {
+            campaign: Some(self.campaign.reference()),
+            referrer: Some(self.referrer.referrer_view(&self.campaign, shared)),
+            lead: Some(self.lead_view(shared)),
+            moved: conversion.as_ref().and_then(|conversion| conversion.amount),
+            conversion,
+            evidence: Some(evidence(signal, decision)),
+            ..Default::default()
+        }
+    }
+
+    fn lead_facts(&self) -> decide::LeadFacts {
+        decide::LeadFacts {
+            id: self.lead.lead(),
+            status: self.lead.lead_status.unwrap_or(LeadStatus::Pending),
+            joined_at: self.lead.lead_since.unwrap_or(self.lead.created_at),
+            qualified_at: self.lead.qualified_at,
+            risk: self.lead.risk.clone(),
+        }
+    }
+
+    /// Writes the lead's new status and the referrer's count, and keeps both here up to date.
+    async fn set_status(&mut self, work: &mut Work<'_, '_>, status: LeadStatus, at: Timestamp, by_conversion: bool, reason: Option<Reason>) -> Result<()> {
+        let space = work.context.space;
+        let now = work.now();
+        let was = self.lead.lead_status == Some(LeadStatus::Qualified);
+        let is = status == LeadStatus::Qualified;
+        self.lead.lead_status = Some(status);
+        self.lead.status_reason = reason;
+        self.lead.updated_at = now;
+        if is {
+            self.lead.qualified_at = Some(at);
+            self.lead.qualified_by_conversion = by_conversion;
+        } else {
+            self.lead.qualified_at = None;
+        }
+        let by = if by_conversion { "conversion" } else { "direct" };
+        work.tx
+            .push(
+                "UPDATE participants SET lead_status = $3, qualified_at = $4, first_qualified_at = coalesce(first_qualified_at, $4), qualified_by = $5, status_reason = $6, risk = $7, updated_at = $8 WHERE space = $1 AND id = $2",
+                &[
+                    space.into(),
+                    self.lead.id.into(),
+                    status.as_str().into(),
+                    self.lead.qualified_at.map(Timestamp::ms).into(),
+                    is.then_some(by).into(),
+                    reason.map(Reason::as_str).as_deref().into(),
+                    participant::risk_words(&self.lead.risk).as_str().into(),
+                    now.ms().into(),
+                ],
+            )
+            .await?;
+        let change = i64::from(is) - i64::from(was);
+        if change != 0 {
+            self.referrer.qualified_leads += change;
+            self.referrer.updated_at = now;
+            work.tx
+                .push("UPDATE participants SET qualified_leads = qualified_leads + $3, updated_at = $4 WHERE space = $1 AND id = $2", &[space.into(), self.referrer.id.into(), change.into(), now.ms().into()])
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The lead becomes qualified: status, event, rewards.
+    async fn qualify(&mut self, work: &mut Work<'_, '_>, signal: SignalId, at: Timestamp, conversion: Option<&view::Conversion>, decision: &Decision) -> Result<(Vec<view::Reward>, Vec<Check>)> {
+        let before = self.lead.clone();
+        if conversion.is_some()
+            && let Some(risk) = decide::conversion_risk(self.lead.lead_since.unwrap_or(self.lead.created_at), at)
+            && !self.lead.risk.contains(&risk)
+        {
+            self.lead.risk.push(risk);
+        }
+        self.set_status(work, LeadStatus::Qualified, at, conversion.is_some(), None).await?;
+        let data = self.data(work.shared, conversion.cloned(), signal, decision);
+        work.emit(EventType::LeadQualified, &self.lead.lead(), Some(self.lead.id), &data).await?;
+        let occasion = self.occasion(at, true, conversion.map(|c| (c.id, c.amount)), before.first_qualified_at.or(Some(at)));
+        // `first_qualified_at` as it was before: it says whether rewards can exist already.
+        let lead = Participant { first_qualified_at: before.first_qualified_at, ..self.lead.clone() };
+        let result = reward::give(work, signal, &self.campaign, &lead, &self.referrer, &occasion).await;
+        self.lead.first_qualified_at = before.first_qualified_at.or(Some(at));
+        result
+    }
+
+    fn occasion(&self, at: Timestamp, qualified: bool, conversion: Option<(ConversionId, Option<Money>)>, since: Option<Timestamp>) -> Occasion {
+        Occasion { lead: self.lead.lead(), joined: false, qualified, conversion, qualified_since: since, at, leads: self.referrer.leads, qualified_leads: self.referrer.qualified_leads }
+    }
+
+    /// The lead is pending again: status, event, rewards back.
+    async fn unqualify(&mut self, work: &mut Work<'_, '_>, signal: SignalId, status: LeadStatus, event: EventType, reason: Reason, decision: &Decision) -> Result<Vec<view::Reward>> {
+        let was_qualified = self.lead.lead_status == Some(LeadStatus::Qualified);
+        let at = work.now();
+        self.set_status(work, status, at, false, Some(reason)).await?;
+        let data = self.data(work.shared, None, signal, decision);
+        if was_qualified && event != EventType::LeadUnqualified {
+            work.emit(EventType::LeadUnqualified, &self.lead.lead(), Some(self.lead.id), &data).await?;
+        }
+        work.emit(event, &self.lead.lead(), Some(self.lead.id), &data).await?;
+        if was_qualified {
+            reward::take_back(work, signal, &self.campaign, &self.lead, &self.referrer, &Ground::Lead { qualified_leads: self.referrer.qualified_leads }).await
+        } else {
+            Ok(Vec::new())
+        }
+    }
+}
+
+fn answer(signal: SignalId, decision: Decision, lead: Option<view::Lead>) -> Answer {
+    Answer {
+        signal_id: signal,
+        outcome: decision.outcome,
+        why: decision.reason.into(),
+        already_qualified: decision.reason == Reason::AlreadyDone,
+        checks: decision.checks,
+        lead,
+        conversion: None,
+        rewards: Vec::new(),
+        qualified: false,
+        repeated: false,
+    }
+}
+
+// ---------------------------------------------------------------- directly
+
+/// Qualifies a lead because somebody says so.
+#[derive(Debug, Clone)]
+pub struct Qualify {
+    pub lead: LeadKey,
+    pub campaign: Option<CampaignId>,
+    /// The id of the event outside, where it has one: told twice, it is the same.
+    pub external_id: Option<String>,
+    pub occurred_at: Option<Timestamp>,
+    pub note: Option<String>,
+}
+
+impl Act for Qualify {
+    type Output = Answer;
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Answer> {
+        let opened = open(work, &self.lead, self.campaign).await?;
+        let mut signal = work.signal("lead.qualify", self.campaign, None, &json!({"lead": self.lead, "campaign_id": self.campaign, "external_id": self.external_id, "occurred_at": self.occurred_at, "note": self.note}));
+        signal.occurred_at = self.occurred_at.unwrap_or(work.context.now);
+        if let Some(id) = &self.external_id {
+            signal.key = external_key("qualify", &opened, self.campaign, id);
+            if let Some(record) = work.seen(&signal.key).await? {
+                return again(work, record).await;
+            }
+        }
+        let mut case = match opened {
+            Opened::Case(case) => case,
+            Opened::Nobody(decision) => return nobody(work, signal, decision).await,
+        };
+        about(&mut signal, &case);
+        let facts = QualifyFacts { campaign: case.campaign.facts(), lead: case.lead_facts(), referrer: case.referrer.referrer_facts(), at: signal.occurred_at, evidence: Evidence::Direct };
+        let qualification = decide::qualify(&facts);
+        let mut decision = qualification.decision;
+        let mut rewards = Vec::new();
+        if qualification.qualifies {
+            let (given, skipped) = case.qualify(work, signal.id, signal.occurred_at, None, &decision).await?;
+            rewards = given;
+            decision.checks.extend(skipped);
+        }
+        work.record(&signal, &decision, Some(case.campaign.version)).await?;
+        let lead = case.lead_view(work.shared);
+        Ok(Answer { rewards, qualified: qualification.qualifies, ..answer(signal.id, decision, Some(lead)) })
+    }
+}
+
+/// The business key: unique in the campaign that it turned out to be about. What found
+/// nobody has a key of its own, so that it can be told again when the lead is there.
+fn external_key(kind: &str, opened: &Opened, named: Option<CampaignId>, id: &str) -> String {
+    let campaign = match opened {
+        Opened::Case(case) => Some(case.campaign.id),
+        Opened::Nobody(_) => named,
+    };
+    match campaign {
+        Some(campaign) => format!("{kind}:{campaign}:{id}"),
+        None => format!("{kind}:unmatched:{id}"),
+    }
+}
+
+fn about(signal: &mut Signal, case: &Case) {
+    signal.campaign = Some(case.campaign.id);
+    signal.participant = Some(case.lead.id);
+}
+
+async fn nobody(work: &mut Work<'_, '_>, signal: Signal, decision: Decision) -> Result<Answer> {
+    work.record(&signal, &decision, None).await?;
+    Ok(answer(signal.id, decision, None))
+}
+
+/// Takes a qualification back: the lead is pending again.
+#[derive(Debug, Clone)]
+pub struct Unqualify {
+    pub lead: LeadKey,
+    pub campaign: Option<CampaignId>,
+    pub note: Option<String>,
+}
+
+impl Act for Unqualify {
+    type Output = Answer;
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Answer> {
+        let opened = open(work, &self.lead, self.campaign).await?;
+        let mut signal = work.signal("lead.unqualify", self.campaign, None, &json!({"lead": self.lead, "campaign_id": self.campaign, "note": self.note}));
+        let mut case = match opened {
+            Opened::Case(case) => case,
+            Opened::Nobody(decision) => return nobody(work, signal, decision).await,
+        };
+        about(&mut signal, &case);
+        let mut rewards = Vec::new();
+        let decision = if case.lead.lead_status == Some(LeadStatus::Qualified) {
+            let decision = Decision::applied(Vec::new());
+            rewards = case.unqualify(work, signal.id, LeadStatus::Pending, EventType::LeadUnqualified, Reason::LeadUnqualified, &decision).await?;
+            decision
+        } else {
+            Decision::unchanged(Reason::AlreadyDone)
+        };
+        work.record(&signal, &decision, Some(case.campaign.version)).await?;
+        let lead = case.lead_view(work.shared);
+        Ok(Answer { rewards, already_qualified: false, ..answer(signal.id, decision, Some(lead)) })
+    }
+}
+
+/// Rejects a lead, or restores a rejected one. A rejected lead earns nothing.
+#[derive(Debug, Clone)]
+pub struct Reject {
+    pub lead: LeadId,
+    pub rejected: bool,
+    pub note: Option<String>,
+}
+
+impl Act for Reject {
+    type Output = Answer;
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Answer> {
+        let kind = if self.rejected { "lead.reject" } else { "lead.restore" };
+        let mut case = match open(work, &LeadKey::Id(self.lead), None).await? {
+            Opened::Case(case) => case,
+            Opened::Nobody(_) => return Err(Error::NotFound { what: "lead" }),
+        };
+        let mut signal = work.signal(kind, None, None, &json!({"lead_id": self.lead, "note": self.note}));
+        about(&mut signal, &case);
+        let is_rejected = case.lead.lead_status == Some(LeadStatus::Rejected);
+        let mut rewards = Vec::new();
+        let decision = match (self.rejected, is_rejected) {
+            (true, false) => {
+                let decision = Decision::applied(Vec::new());
+                rewards = case.unqualify(work, signal.id, LeadStatus::Rejected, EventType::LeadRejected, Reason::LeadNotRejected, &decision).await?;
+                decision
+            }
+            (false, true) => {
+                let decision = Decision::applied(Vec::new());
+                let now = work.now();
+                case.set_status(work, LeadStatus::Pending, now, false, None).await?;
+                let data = case.data(work.shared, None, signal.id, &decision);
+                work.emit(EventType::LeadRestored, &self.lead, Some(case.lead.id), &data).await?;
+                decision
+            }
+            _ => Decision::unchanged(Reason::AlreadyDone),
+        };
+        work.record(&signal, &decision, Some(case.campaign.version)).await?;
+        let lead = case.lead_view(work.shared);
+        Ok(Answer { rewards, already_qualified: false, ..answer(signal.id, decision, Some(lead)) })
+    }
+}
+
+// ---------------------------------------------------------------- by conversions
+
+/// A business event: an order, an invoice, a deal.
+#[derive(Debug, Clone)]
+pub struct Convert {
+    pub lead: LeadKey,
+    pub campaign: Option<CampaignId>,
+    /// Unique in the system that it comes from.
+    pub external_id: Option<String>,
+    pub kind: ConversionKind,
+    pub amount: Option<Money>,
+    pub goal: Option<String>,
+    pub occurred_at: Option<Timestamp>,
+    pub properties: serde_json::Value,
+    /// What the condition said, and of which version. Conditions are evaluated while no
+    /// transaction is open; without this the change is [`Error::Stale`] where there is one.
+    pub condition: Option<(CampaignId, i64, Verdict)>,
+}
+
+impl Convert {
+    fn payload(&self) -> serde_json::Value {
+        json!({
+            "lead": self.lead, "campaign_id": self.campaign, "external_id": self.external_id, "kind": self.kind, "amount": self.amount,
+            "goal": self.goal, "occurred_at": self.occurred_at, "properties": self.properties,
+        })
+    }
+
+    /// Evaluates the condition of the campaign that the conversion is about.
+    pub async fn evaluate(&mut self, tx: &mut Tx<'_>, shared: &Shared, space: Space, source: &str) -> Result<()> {
+        let Found::One(id) = resolve(tx, shared, space, &self.lead, self.campaign).await? else { return Ok(()) };
+        let Some(lead) = participant::find(tx, space, id).await? else { return Ok(()) };
+        let campaign = campaign::get(tx, shared, space, lead.campaign).await?;
+        if let Some(condition) = &campaign.settings().rule.condition {
+            let subject = Subject {
+                kind: self.kind.as_str(),
+                amount_minor: self.amount.map_or(0, |amount| amount.minor),
+                currency: self.amount.as_ref().map_or("", |amount| amount.currency.as_str()),
+                source,
+                properties: &self.properties,
+            };
+            self.condition = Some((campaign.id, campaign.version, condition.evaluate(&subject)));
+        }
+        Ok(())
+    }
+}
+
+impl Act for Convert {
+    type Output = Answer;
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Answer> {
+        let space = work.context.space;
+        let opened = open(work, &self.lead, self.campaign).await?;
+        let mut signal = work.signal("conversion", self.campaign, None, &self.payload());
+        signal.occurred_at = self.occurred_at.unwrap_or(work.context.now);
+        let external_id = match &self.external_id {
+            Some(id) => {
+                signal.key = external_key("conversion", &opened, self.campaign, id);
+                if let Some(record) = work.seen(&signal.key).await? {
+                    return again(work, record).await;
+                }
+                id.clone()
+            }
+            None => signal.id.to_string(),
+        };
+        let mut case = match opened {
+            Opened::Case(case) => case,
+            Opened::Nobody(decision) => {
+                let data = view::EventData { evidence: Some(evidence(signal.id, &decision)), ..Default::default() };
+                work.emit(EventType::ConversionIgnored, &signal.id, None, &data).await?;
+                return nobody(work, signal, decision).await;
+            }
+        };
+        about(&mut signal, &case);
+        let rule = &case.campaign.settings().rule;
+        let verdict = match (&rule.condition, &self.condition) {
+            (None, _) => None,
+            (Some(_), Some((campaign, version, verdict))) if *campaign == case.campaign.id && *version == case.campaign.version => Some(verdict),
+            (Some(_), _) => return Err(Error::Stale),
+        };
+        let earlier = if rule.minimum_spend.is_some() || !rule.goals.is_empty() { conversion::of_lead(work.tx, space, case.lead.id).await? } else { Vec::new() };
+        let progress = progress(&earlier, None);
+        let id: ConversionId = work.mint.id();
+        let facts = QualifyFacts {
+            campaign: case.campaign.facts(),
+            lead: case.lead_facts(),
+            referrer: case.referrer.referrer_facts(),
+            at: signal.occurred_at,
+            evidence: Evidence::Conversion(ConversionFacts {
+                id,
+                kind: self.kind,
+                amount: self.amount,
+                goal: self.goal.as_deref(),
+                condition: verdict,
+                spent_before_minor: progress.spent_minor,
+                goals_before: &progress.goals,
+            }),
+        };
+        let qualification = decide::qualify(&facts);
+        let mut decision = qualification.decision;
+        let row = ConversionRow {
+            id,
+            campaign: case.campaign.id,
+            participant: case.lead.id,
+            external_id,
+            kind: self.kind,
+            goal: self.goal.clone(),
+            amount: self.amount,
+            refunded_minor: 0,
+            refunded_at: None,
+            counts: qualification.counts,
+            reason: decision.reason,
+            properties: self.properties.clone(),
+            occurred_at: signal.occurred_at,
+            signal: signal.id,
+            created_at: work.now(),
+        };
+        insert(work, &row).await?;
+        let conversion = row.view(&case.campaign);
+        let event = if qualification.counts { EventType::ConversionRecorded } else { EventType::ConversionIgnored };
+        let data = case.data(work.shared, Some(conversion.clone()), signal.id, &decision);
+        work.emit(event, &id, Some(case.lead.id), &data).await?;
+        let mut rewards = Vec::new();
+        if qualification.qualifies {
+            let (given, skipped) = case.qualify(work, signal.id, signal.occurred_at, Some(&conversion), &decision).await?;
+            rewards = given;
+            decision.checks.extend(skipped);
+        } else if qualification.counts && case.lead.lead_status == Some(LeadStatus::Qualified) {
+            let occasion = case.occasion(signal.occurred_at, false, Some((id, self.amount)), case.lead.first_qualified_at);
+            let (given, skipped) = reward::give(work, signal.id, &case.campaign, &case.lead, &case.referrer, &occasion).await?;
+            rewards = given;
+            decision.checks.extend(skipped);
+        }
+        work.record(&signal, &decision, Some(case.campaign.version)).await?;
+        let lead = case.lead_view(work.shared);
+        Ok(Answer { rewards, qualified: qualification.qualifies, conversion: Some(conversion), ..answer(signal.id, decision, Some(lead)) })
+    }
+}
+
+async fn insert(work: &mut Work<'_, '_>, row: &ConversionRow) -> Result<()> {
+    work.tx
+        .push(
+            "INSERT INTO conversions (space, id, campaign_id, participant_id, external_id, kind, goal, amount_minor, currency, counts, reason, properties, occurred_at, signal_id, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+            &[
+                work.context.space.into(),
+                row.id.uuid().into(),
+                row.campaign.uuid().into(),
+                row.participant.into(),
+                row.external_id.as_str().into(),
+                row.kind.as_str().into(),
+                row.goal.as_deref().into(),
+                row.amount.map(|amount| amount.minor).into(),
+                row.amount.as_ref().map(|amount| amount.currency.as_str()).into(),
+                row.counts.into(),
+                row.reason.as_str().as_str().into(),
+                row.properties.to_string().as_str().into(),
+                row.occurred_at.ms().into(),
+                row.signal.uuid().into(),
+                row.created_at.ms().into(),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// How far a lead has come by conversions that count.
+struct Progress {
+    spent_minor: i64,
+    goals: Vec<String>,
+    conversions: i64,
+}
+
+fn progress(rows: &[ConversionRow], except: Option<ConversionId>) -> Progress {
+    let counted = || rows.iter().filter(move |row| row.counts && Some(row.id) != except && !row.fully_refunded());
+    Progress {
+        spent_minor: counted().filter_map(|row| row.kept()).map(|money| money.minor).sum(),
+        goals: counted().filter_map(|row| row.goal.clone()).collect(),
+        conversions: counted().count() as i64,
+    }
+}
+
+// ---------------------------------------------------------------- refunds
+
+/// A conversion was refunded or cancelled, in part or in full.
+#[derive(Debug, Clone)]
+pub struct Refund {
+    pub conversion: ConversionKey,
+    /// The refund's own id: told twice, it is the same.
+    pub external_id: Option<String>,
+    /// All that is left where absent.
+    pub amount: Option<Money>,
+    pub note: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConversionKey {
+    Id(ConversionId),
+    External { campaign: Option<CampaignId>, id: String },
+}
+
+impl Act for Refund {
+    type Output = Answer;
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Answer> {
+        let space = work.context.space;
+        let id = match &self.conversion {
+            ConversionKey::Id(id) => Some(*id),
+            ConversionKey::External { campaign, id } => match conversion::by_external_id(work.tx, space, *campaign, id).await?.as_slice() {
+                [] => None,
+                [row] => Some(row.id),
+                _ => return Err(Error::conflict(Reason::PersonAmbiguous, format!("Several campaigns have a conversion {id}. Name the campaign with campaign_id."))),
+            },
+        };
+        let mut signal = work.signal("conversion.refund", None, None, &json!({"conversion": self.conversion, "external_id": self.external_id, "amount": self.amount, "note": self.note}));
+        // Its lead is locked before the conversion, as everywhere.
+        let owner = match id {
+            Some(id) => work.tx.fetch_one("SELECT participant_id FROM conversions WHERE space = $1 AND id = $2", &[space.into(), id.uuid().into()], |row| row.get::<Uuid>(0)).await?,
+            None => None,
+        };
+        let (Some(id), Some(owner)) = (id, owner) else {
+            if let ConversionKey::Id(_) = self.conversion {
+                return Err(Error::NotFound { what: "conversion" });
+            }
+            let decision = Decision { outcome: Outcome::Ignored, reason: Reason::ConversionKnown, checks: vec![Check::new(Reason::ConversionKnown, false, "a conversion of that id", "none")] };
+            if let Some(refund) = &self.external_id {
+                signal.key = format!("refund::{refund}");
+                if let Some(record) = work.seen(&signal.key).await? {
+                    return again(work, record).await;
+                }
+            }
+            return nobody(work, signal, decision).await;
+        };
+        let Opened::Case(mut case) = open(work, &LeadKey::Id(LeadId::from_uuid(owner)), None).await? else { return Err(Error::NotFound { what: "lead" }) };
+        about(&mut signal, &case);
+        if let Some(refund) = &self.external_id {
+            signal.key = format!("refund:{id}:{refund}");
+            if let Some(record) = work.seen(&signal.key).await? {
+                return again(work, record).await;
+            }
+        }
+        let mut row = conversion::find_locked(work.tx, space, id).await?.ok_or(Error::NotFound { what: "conversion" })?;
+        if let (Some(asked), Some(amount)) = (self.amount, row.amount)
+            && asked.currency != amount.currency
+        {
+            return Err(Error::Invalid { field: "/currency".into(), expected: format!("{}, the conversion's currency", amount.currency) });
+        }
+        let all = conversion::of_lead(work.tx, space, owner).await?;
+        let others = progress(&all, Some(id));
+        let facts = RefundFacts {
+            rule: &case.campaign.settings().rule,
+            amount: row.amount,
+            refunded_before_minor: row.refunded_minor,
+            refund_minor: self.amount.map(|money| money.minor),
+            fully_refunded_before: row.fully_refunded(),
+            counts: row.counts,
+            lead_status: case.lead.lead_status.unwrap_or(LeadStatus::Pending),
+            qualified_by_conversion: case.lead.qualified_by_conversion,
+            other_spent_minor: others.spent_minor,
+            other_conversions: others.conversions,
+            other_goals: &others.goals,
+        };
+        let refund = decide::refund(&facts);
+        let mut rewards = Vec::new();
+        if refund.decision.outcome == Outcome::Applied {
+            let before_minor = row.refunded_minor;
+            row.refunded_minor = refund.refunded_minor;
+            row.refunded_at = Some(work.now());
+            row.reason = Reason::Refunded;
+            work.tx
+                .execute(
+                    "UPDATE conversions SET refunded_minor = $3, refunded_at = $4, reason = $5 WHERE space = $1 AND id = $2",
+                    &[space.into(), id.uuid().into(), row.refunded_minor.into(), work.context.now.ms().into(), row.reason.as_str().as_str().into()],
+                )
+                .await?;
+            let back = row.amount.map(|amount| Money::new(before_minor - row.refunded_minor, amount.currency));
+            let data = view::EventData { moved: back, ..case.data(work.shared, Some(row.view(&case.campaign)), signal.id, &refund.decision) };
+            work.emit(EventType::ConversionRefunded, &id, Some(owner), &data).await?;
+            let kept = if refund.full { None } else { row.kept() };
+            rewards = reward::take_back(work, signal.id, &case.campaign, &case.lead, &case.referrer, &Ground::Conversion { id, kept }).await?;
+            if refund.unqualifies {
+                rewards.extend(case.unqualify(work, signal.id, LeadStatus::Pending, EventType::LeadUnqualified, Reason::Refunded, &refund.decision).await?);
+            }
+        }
+        let decision = refund.decision;
+        work.record(&signal, &decision, Some(case.campaign.version)).await?;
+        let lead = case.lead_view(work.shared);
+        Ok(Answer { rewards, already_qualified: false, conversion: Some(row.view(&case.campaign)), ..answer(signal.id, decision, Some(lead)) })
+    }
+}
+
+// ---------------------------------------------------------------- looking again
+
+/// Looks at a lead again: with today's rule, limits, budget and coupons. What is missing
+/// is given; what is there stays. Nothing is given twice.
+#[derive(Debug, Clone)]
+pub struct Recheck {
+    pub lead: LeadId,
+}
+
+impl Act for Recheck {
+    type Output = Answer;
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Answer> {
+        let space = work.context.space;
+        let mut case = match open(work, &LeadKey::Id(self.lead), None).await? {
+            Opened::Case(case) => case,
+            Opened::Nobody(_) => return Err(Error::NotFound { what: "lead" }),
+        };
+        let mut signal = work.signal("lead.recheck", None, None, &json!({"lead_id": self.lead}));
+        about(&mut signal, &case);
+        let rows = conversion::of_lead(work.tx, space, case.lead.id).await?;
+        let now = work.now();
+        let mut rewards = Vec::new();
+        let mut decision = explain(&case.campaign, &case.lead, &case.referrer, &rows, now);
+        let mut qualified = false;
+        if case.lead.lead_status == Some(LeadStatus::Pending) && decision.outcome == Outcome::Applied && progress(&rows, None).conversions > 0 {
+            let last = rows.iter().rev().find(|row| row.counts && !row.fully_refunded()).map(|row| row.view(&case.campaign));
+            let (given, skipped) = case.qualify(work, signal.id, now, last.as_ref(), &decision).await?;
+            rewards = given;
+            decision.checks.extend(skipped);
+            qualified = true;
+        } else if case.lead.lead_status == Some(LeadStatus::Qualified) {
+            let counted: Vec<&ConversionRow> = rows.iter().filter(|row| row.counts && !row.fully_refunded()).collect();
+            let at = case.lead.qualified_at.unwrap_or(now);
+            let first = counted.first().map(|row| (row.id, row.kept()));
+            for (i, conversion) in std::iter::once(first).chain(counted.iter().skip(1).map(|row| Some((row.id, row.kept())))).enumerate() {
+                let occasion = case.occasion(at, i == 0, conversion, case.lead.first_qualified_at);
+                let (given, skipped) = reward::give(work, signal.id, &case.campaign, &case.lead, &case.referrer, &occasion).await?;
+                rewards.extend(given);
+                decision.checks.extend(skipped);
+            }
+            decision.outcome = if rewards.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
+        }
+        work.record(&signal, &decision, Some(case.campaign.version)).await?;
+        let lead = case.lead_view(work.shared);
+        Ok(Answer { rewards, qualified, already_qualified: !qualified && case.lead.lead_status == Some(LeadStatus::Qualified), ..answer(signal.id, decision, Some(lead)) })
+    }
+}
+
+/// What the rule says of a lead as things are: the checks of an explanation.
+fn explain(campaign: &Campaign, lead: &Participant, referrer: &Participant, rows: &[ConversionRow], now: Timestamp) -> Decision {
+    let facts = QualifyFacts {
+        campaign: campaign.facts(),
+        lead: decide::LeadFacts {
+            id: lead.lead(),
+            status: lead.lead_status.unwrap_or(LeadStatus::Pending),
+            joined_at: lead.lead_since.unwrap_or(lead.created_at),
+            qualified_at: lead.qualified_at,
+            risk: lead.risk.clone(),
+        },
+        referrer: referrer.referrer_facts(),
+        at: now,
+        evidence: Evidence::Direct,
+    };
+    let mut decision = decide::qualify(&facts).decision;
+    decision.checks.retain(|check| check.reason != Reason::ManualAllowed);
+    let progress = progress(rows, None);
+    decide::progress_checks(&campaign.settings().rule, progress.spent_minor, &progress.goals, None, &mut decision.checks);
+    // What was sent and did not count, with the reason that was given then.
+    for row in rows.iter().filter(|row| !row.counts).rev().take(5) {
+        decision.checks.push(Check::new(row.reason, false, row.reason.sentence(), format!("{} {} of {}", row.kind.as_str(), row.external_id, row.occurred_at)));
+    }
+    if rows.is_empty() && lead.lead_status == Some(LeadStatus::Pending) {
+        let expected = campaign.settings().rule.conversions.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+        decision.checks.push(Check { reason: Reason::ConversionKind, passed: None, expected, found: "no conversion yet".into(), miss: None });
+    }
+    let failed = decision.checks.iter().find(|check| check.failed()).map(|check| check.reason);
+    match failed {
+        Some(reason) => Decision { outcome: Outcome::Ignored, reason, checks: decision.checks },
+        None => Decision { outcome: Outcome::Applied, reason: Reason::Done, checks: decision.checks },
+    }
+}
+
+/// Why a lead is what it is: the verdict, the checks as things are now, the nearest miss,
+/// the next step, and everything that was told about it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Explanation {
+    pub lead: view::Lead,
+    /// One sentence: "Pending: 4.00 EUR short of the minimum."
+    pub verdict: String,
+    /// Since when the lead has this status.
+    pub since: Timestamp,
+    /// The signal that decided on the status, and who sent it.
+    pub decided_by: Option<DecidedBy>,
+    /// The rule's version that is looked at.
+    pub version: i64,
+    pub checks: Vec<Check>,
+    pub nearest_miss: Option<String>,
+    pub next_step: String,
+    pub conversions: Vec<view::Conversion>,
+    pub rewards: Vec<view::Reward>,
+    /// Everything that was told about the lead, newest first; at most 100.
+    pub signals: Vec<super::signal::SignalView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DecidedBy {
+    pub signal_id: SignalId,
+    pub actor: String,
+    pub source: String,
+    pub version: Option<i64>,
+}
+
+pub async fn explanation(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: LeadId, now: Timestamp) -> Result<Explanation> {
+    let lead = participant::lead(tx, space, id).await?;
+    let campaign = campaign::get(tx, shared, space, lead.campaign).await?;
+    let referrer = lead.referrer_id.ok_or(Error::NotFound { what: "lead" })?;
+    let referrer = participant::find(tx, space, referrer).await?.ok_or(Error::NotFound { what: "referrer" })?;
+    let rows = conversion::of_lead(tx, space, lead.id).await?;
+    let hundred = super::list::Page { limit: 100, ..Default::default() };
+    let signals = super::signal::list(tx, space, &super::signal::SignalFilter { participant: Some(lead.id), ..Default::default() }, &hundred).await?.data;
+    let rewards = reward::list(tx, shared, space, &reward::RewardFilter { lead: Some(id), ..Default::default() }, &hundred).await?.data;
+    let status = lead.lead_status.unwrap_or(LeadStatus::Pending);
+    let deciding: &[EventType] = match status {
+        LeadStatus::Qualified => &[EventType::LeadQualified],
+        LeadStatus::Rejected => &[EventType::LeadRejected],
+        LeadStatus::Pending => &[EventType::LeadUnqualified, EventType::LeadRestored, EventType::LeadCreated, EventType::LeadClaimed],
+    };
+    let decided = signals.iter().find(|signal| signal.effects.iter().any(|effect| deciding.iter().any(|event| event.as_str() == effect.kind)));
+    // A qualified lead is explained by what decided it; the others by how things stand.
+    let decision = explain(&campaign, &lead, &referrer, &rows, now);
+    let (checks, reason) = match (status, decided) {
+        (LeadStatus::Qualified, Some(signal)) => (signal.checks.clone(), Reason::Done),
+        _ => (decision.checks, decision.reason),
+    };
+    let nearest_miss = checks.iter().find_map(|check| check.miss.clone());
+    let open = checks.iter().any(|check| check.passed != Some(true));
+    let (verdict, next_step) = match status {
+        LeadStatus::Qualified => ("Qualified: all conditions were met.".to_owned(), next_of(&rewards)),
+        LeadStatus::Rejected => ("Rejected: the lead earns nothing.".to_owned(), Reason::LeadNotRejected.next_step().to_owned()),
+        LeadStatus::Pending => match (&nearest_miss, open, lead.status_reason) {
+            (Some(miss), ..) => (format!("Pending: {miss}."), reason.next_step().to_owned()),
+            (None, true, _) if reason != Reason::Done => (format!("Pending: {}", reason.sentence()), reason.next_step().to_owned()),
+            (None, _, Some(reason)) => (format!("Pending again: {}", reason.sentence()), "Send a conversion, or qualify the lead.".to_owned()),
+            _ => ("Pending: nothing has been reported that could qualify the lead.".to_owned(), "Send a conversion, or qualify the lead.".to_owned()),
+        },
+    };
+    Ok(Explanation {
+        since: decided.map_or(lead.lead_since.unwrap_or(lead.created_at), |signal| signal.received_at),
+        decided_by: decided.map(|signal| DecidedBy { signal_id: signal.id, actor: signal.actor.clone(), source: signal.source.clone(), version: signal.version }),
+        lead: lead.lead_view(&campaign, &referrer, shared),
+        verdict,
+        version: campaign.version,
+        checks,
+        nearest_miss,
+        next_step,
+        conversions: rows.iter().map(|row| row.view(&campaign)).collect(),
+        rewards,
+        signals,
+    })
+}
+
+fn next_of(rewards: &[view::Reward]) -> String {
+    use goodword_core::reward::RewardState as S;
+    let waiting = |state: S| rewards.iter().filter(|reward| reward.state == state).count();
+    for (state, text) in [(S::Failed, "could not be issued: retry"), (S::InReview, "in review: approve or reject"), (S::Approved, "approved: issue"), (S::OnHold, "on hold: see its reason"), (S::Issuing, "being issued: confirm or report a failure")] {
+        let count = waiting(state);
+        if count > 0 {
+            return format!("{count} {} {text}.", if count == 1 { "reward is" } else { "rewards are" });
+        }
+    }
+    String::new()
+}

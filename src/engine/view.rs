@@ -1,0 +1,245 @@
+//! What things look like outside: the same shapes in the API, in events and in exports.
+//! Keys are always present; what is not known is `null`.
+
+use goodword_core::{
+    campaign::{CampaignStatus, ConversionKind},
+    decide::{LeadStatus, Outcome},
+    explain::{Check, Reason},
+    ids::{CampaignId, ConversionId, LeadId, ReferrerId, RewardDefinitionId, RewardId, SignalId},
+    money::Money,
+    reward::{RewardAction, RewardState, Role},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Answers of forms and API calls, by the key of their field.
+pub type Fields = serde_json::Map<String, serde_json::Value>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CampaignRef {
+    pub id: CampaignId,
+    pub name: String,
+}
+
+/// A reason in its stable word and in a sentence, with what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Why {
+    pub reason: Reason,
+    pub sentence: &'static str,
+    /// Empty where nothing is to be done.
+    pub next_step: &'static str,
+}
+
+impl From<Reason> for Why {
+    fn from(reason: Reason) -> Self {
+        Self { reason, sentence: reason.sentence(), next_step: reason.next_step() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Referrer {
+    pub id: ReferrerId,
+    /// For the interfaces that count: stable for ever.
+    pub number: i64,
+    pub campaign: CampaignRef,
+    pub email: String,
+    pub first_name: String,
+    pub last_name: String,
+    /// "Priya Shah": for lists and pickers.
+    pub name: String,
+    pub external_id: Option<String>,
+    #[schema(value_type = Object)]
+    pub fields: Fields,
+    pub source: String,
+    pub code: String,
+    pub referral_link: String,
+    pub status: ReferrerStatus,
+    pub suspended_at: Option<Timestamp>,
+    /// Leads of this referrer, and how many of them are qualified.
+    pub leads: i64,
+    pub qualified_leads: i64,
+    /// The same person as a lead of somebody else.
+    pub lead_id: Option<LeadId>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReferrerStatus {
+    Active,
+    Suspended,
+}
+
+/// A lead's referrer, without their private data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ReferrerRef {
+    pub id: ReferrerId,
+    pub email: String,
+    pub first_name: String,
+    pub last_name: String,
+    pub name: String,
+    pub code: String,
+    pub referral_link: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Lead {
+    pub id: LeadId,
+    /// For the interfaces that count: stable for ever.
+    pub number: i64,
+    pub campaign: CampaignRef,
+    pub referrer: ReferrerRef,
+    pub email: String,
+    pub first_name: String,
+    pub last_name: String,
+    /// "Maya Rossi": for lists and pickers.
+    pub name: String,
+    pub external_id: Option<String>,
+    #[schema(value_type = Object)]
+    pub fields: Fields,
+    pub source: String,
+    /// The lead's own code, which qualifies the lead.
+    pub code: String,
+    pub status: LeadStatus,
+    /// Why the status is what it is.
+    pub status_reason: Option<Why>,
+    /// Signs of risk that were seen.
+    pub risk: Vec<Reason>,
+    pub link_used_at: Option<Timestamp>,
+    pub qualified_at: Option<Timestamp>,
+    /// The same person as a referrer.
+    pub referrer_id: Option<ReferrerId>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Conversion {
+    pub id: ConversionId,
+    pub campaign: CampaignRef,
+    pub lead_id: LeadId,
+    /// The id in the system that it comes from: an order, an invoice, a deal.
+    pub external_id: String,
+    pub kind: ConversionKind,
+    pub goal: Option<String>,
+    pub amount: Option<Money>,
+    pub refunded: Option<Money>,
+    pub refunded_at: Option<Timestamp>,
+    /// Whether it counts towards the campaign's rule.
+    pub counts: bool,
+    pub why: Why,
+    #[schema(value_type = Object)]
+    pub properties: serde_json::Value,
+    pub occurred_at: Timestamp,
+    pub signal_id: SignalId,
+    pub created_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Reward {
+    pub id: RewardId,
+    /// For the interfaces that count: stable for ever.
+    pub number: i64,
+    pub campaign: CampaignRef,
+    pub definition_id: RewardDefinitionId,
+    /// The definition's name.
+    pub name: String,
+    pub state: RewardState,
+    pub why: Why,
+    /// Who gets it.
+    pub beneficiary: Beneficiary,
+    /// The lead that gave cause for it.
+    pub lead_id: LeadId,
+    /// What it is for: a lead, a conversion, a milestone.
+    pub cause: String,
+    pub conversion_id: Option<ConversionId>,
+    /// `fixed`, `commission`, `custom` or `coupon`.
+    pub kind: String,
+    /// `null` for points and coupons, and until a commission can be computed.
+    pub amount: Option<Money>,
+    /// What a commission is computed from.
+    pub basis: Option<Money>,
+    pub metric: Option<String>,
+    pub units: Option<i64>,
+    pub coupon: Option<String>,
+    pub reversed: Option<Money>,
+    pub note: Option<String>,
+    pub hold_until: Option<Timestamp>,
+    pub due_at: Timestamp,
+    pub issued_at: Option<Timestamp>,
+    /// How often issuing was tried.
+    pub attempts: i64,
+    /// What can be done with it now.
+    pub actions: Vec<RewardAction>,
+    pub signal_id: SignalId,
+    /// The version of the campaign's configuration that it was decided with.
+    pub version: i64,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Beneficiary {
+    pub role: Role,
+    pub referrer_id: Option<ReferrerId>,
+    pub lead_id: Option<LeadId>,
+    pub email: String,
+    pub name: String,
+}
+
+/// One line in the life of a reward. Money that is taken back is negative.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RewardEntry {
+    pub n: i64,
+    pub state: RewardState,
+    pub why: Why,
+    pub note: Option<String>,
+    pub amount: Option<Money>,
+    pub actor: String,
+    pub signal_id: SignalId,
+    pub at: Timestamp,
+}
+
+/// What was made of a signal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Evidence {
+    pub signal_id: SignalId,
+    pub outcome: Outcome,
+    pub why: Why,
+    pub checks: Vec<Check>,
+}
+
+/// The campaign itself, where an event is about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CampaignState {
+    pub id: CampaignId,
+    pub name: String,
+    pub status: CampaignStatus,
+    pub version: i64,
+}
+
+/// What an event carries: everything that a receiver needs, so that no second request
+/// is necessary.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
+pub struct EventData {
+    pub campaign: Option<CampaignRef>,
+    pub campaign_state: Option<CampaignState>,
+    pub referrer: Option<Referrer>,
+    pub lead: Option<Lead>,
+    pub conversion: Option<Conversion>,
+    pub reward: Option<Reward>,
+    pub evidence: Option<Evidence>,
+    /// The money that moved: a conversion's or reward's amount; negative where it went back.
+    pub moved: Option<Money>,
+    /// How many, for events about many.
+    pub count: Option<i64>,
+}
+
+pub fn full_name(first: &str, last: &str) -> String {
+    match (first.is_empty(), last.is_empty()) {
+        (_, true) => first.to_owned(),
+        (true, _) => last.to_owned(),
+        _ => format!("{first} {last}"),
+    }
+}

@@ -1,0 +1,249 @@
+//! Visits: every use of a referral link, recorded on the server.
+//!
+//! A visit is handed to the recorder before the answer is sent. The recorder commits
+//! what has come in at most [`FLUSH_EVERY_MS`] later, so a killed process loses at most
+//! the visits of that time and of one commit. When it cannot keep up, the links wait;
+//! nothing is dropped.
+
+use super::{
+    Error, Result, Shared, Space,
+    list::{Listing, Page, Query},
+};
+use goodword_core::{
+    ids::{CampaignId, ReferrerId, VisitorId},
+    time::Timestamp,
+};
+use goodword_store::{Arg, Command, Row, Store, Tx, Type};
+use serde::Serialize;
+use std::{net::IpAddr, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// How long a visit may wait for others before it is committed.
+pub const FLUSH_EVERY_MS: u64 = 20;
+const BATCH_MAX: usize = 4_096;
+const QUEUE_MAX: usize = 65_536;
+
+/// What a referral link is used with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    Phone,
+    Tablet,
+    Desktop,
+    Other,
+}
+
+impl Device {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Device::Phone => "phone",
+            Device::Tablet => "tablet",
+            Device::Desktop => "desktop",
+            Device::Other => "other",
+        }
+    }
+
+    fn parse(word: &str) -> Self {
+        match word {
+            "phone" => Device::Phone,
+            "tablet" => Device::Tablet,
+            "desktop" => Device::Desktop,
+            _ => Device::Other,
+        }
+    }
+}
+
+/// One use of a link.
+#[derive(Debug, Clone)]
+pub struct Visit {
+    pub space: Space,
+    pub campaign: CampaignId,
+    pub referrer: ReferrerId,
+    pub visitor: Option<VisitorId>,
+    pub at: Timestamp,
+    /// The host of the page that the link stood on, without path or query.
+    pub referring_host: Option<Arc<str>>,
+    pub device: Device,
+    pub bot: bool,
+    /// How the link was shared, where it says so: `whatsapp`, `qr`, `link`.
+    pub source: Arc<str>,
+    pub ip: Option<IpAddr>,
+}
+
+/// Takes visits in and commits them in batches.
+#[derive(Clone)]
+pub struct Recorder(mpsc::Sender<Visit>);
+
+impl Recorder {
+    /// Starts the task that commits. It ends when the last clone is dropped and
+    /// everything is written.
+    pub fn start(store: Store) -> (Self, tokio::task::JoinHandle<()>) {
+        let (sender, mut receiver) = mpsc::channel(QUEUE_MAX);
+        let task = tokio::spawn(async move {
+            let mut batch = Vec::new();
+            while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
+                if batch.len() < BATCH_MAX {
+                    tokio::time::sleep(Duration::from_millis(FLUSH_EVERY_MS)).await;
+                    while batch.len() < BATCH_MAX && let Ok(visit) = receiver.try_recv() {
+                        batch.push(visit);
+                    }
+                }
+                let visits: Arc<[Visit]> = std::mem::take(&mut batch).into();
+                // The disk may be full or the database away: visits wait, links go on until the queue is full.
+                while let Err(error) = store.write(Record(visits.clone())).await {
+                    tracing::error!(%error, visits = visits.len(), "visits cannot be written, trying again");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        });
+        (Self(sender), task)
+    }
+
+    /// Hands a visit over; waits where the queue is full.
+    pub async fn record(&self, visit: Visit) -> Result<()> {
+        self.0.send(visit).await.map_err(|_| Error::Store(goodword_store::Error::Unavailable("the server is stopping".into())))
+    }
+}
+
+struct Record(Arc<[Visit]>);
+
+const COLUMNS: &[(&str, Type)] = &[
+    ("space", Type::Int),
+    ("campaign_id", Type::Id),
+    ("participant_id", Type::Id),
+    ("visitor", Type::Id),
+    ("at", Type::Int),
+    ("referring_host", Type::Text),
+    ("device", Type::Text),
+    ("bot", Type::Bool),
+    ("source", Type::Text),
+    ("ip", Type::Text),
+];
+
+impl Command for Record {
+    type Output = ();
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let ips: Vec<Option<String>> = self.0.iter().map(|visit| visit.ip.map(|ip| ip.to_string())).collect();
+        let rows: Vec<Vec<Arg<'_>>> = self
+            .0
+            .iter()
+            .zip(&ips)
+            .map(|(visit, ip)| {
+                vec![
+                    visit.space.into(),
+                    visit.campaign.uuid().into(),
+                    visit.referrer.uuid().into(),
+                    visit.visitor.map(|id| id.uuid()).into(),
+                    visit.at.ms().into(),
+                    visit.referring_host.as_deref().into(),
+                    visit.device.as_str().into(),
+                    visit.bot.into(),
+                    (&*visit.source).into(),
+                    ip.as_deref().into(),
+                ]
+            })
+            .collect();
+        tx.insert_new("visits", COLUMNS, 2, &rows).await?;
+        Ok(())
+    }
+}
+
+/// A visit as it is shown.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct VisitView {
+    pub number: i64,
+    pub campaign_id: CampaignId,
+    pub referrer_id: ReferrerId,
+    pub visitor_id: Option<VisitorId>,
+    pub at: Timestamp,
+    pub referring_host: Option<String>,
+    pub device: Device,
+    pub bot: bool,
+    pub source: String,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct VisitFilter {
+    pub campaign: Option<CampaignId>,
+    pub referrer: Option<ReferrerId>,
+    pub bot: Option<bool>,
+}
+
+pub async fn list(tx: &mut Tx<'_>, space: Space, filter: &VisitFilter, page: &Page) -> Result<Listing<VisitView>> {
+    let mut query = Query::new("SELECT seq, campaign_id, participant_id, visitor, at, referring_host, device, bot, source FROM visits", space);
+    if let Some(id) = filter.campaign {
+        query.and_id("campaign_id =", id.uuid());
+    }
+    if let Some(id) = filter.referrer {
+        query.and_id("participant_id =", id.uuid());
+    }
+    if let Some(bot) = filter.bot {
+        query.and(if bot { "bot" } else { "NOT bot" });
+    }
+    if let Some(after) = page.created_after {
+        query.and_int("at >", after.ms());
+    }
+    if let Some(before) = page.created_before {
+        query.and_int("at <", before.ms());
+    }
+    let read = |row: &Row<'_>| {
+        Ok(VisitView {
+            number: row.get(0)?,
+            campaign_id: CampaignId::from_uuid(row.get(1)?),
+            referrer_id: ReferrerId::from_uuid(row.get(2)?),
+            visitor_id: row.get::<Option<Uuid>>(3)?.map(VisitorId::from_uuid),
+            at: Timestamp::from_ms(row.get(4)?),
+            referring_host: row.get(5)?,
+            device: Device::parse(row.text(6)?),
+            bot: row.get(7)?,
+            source: row.get(8)?,
+        })
+    };
+    query.page_by_number(tx, page, "seq", read, |visit| visit.number).await
+}
+
+/// Forgets the network addresses of visits and participants that are older than allowed.
+pub struct ForgetAddresses {
+    pub before: Timestamp,
+}
+
+impl Command for ForgetAddresses {
+    type Output = u64;
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64> {
+        // A bounded number at a time, so that nobody waits long behind it.
+        let visits = tx.execute("UPDATE visits SET ip = NULL WHERE seq IN (SELECT seq FROM visits WHERE ip IS NOT NULL AND at < $1 ORDER BY seq LIMIT 2000)", &[self.before.ms().into()]).await?;
+        let people = tx.execute("UPDATE participants SET ip = NULL WHERE no IN (SELECT no FROM participants WHERE ip IS NOT NULL AND created_at < $1 LIMIT 2000)", &[self.before.ms().into()]).await?;
+        Ok(visits + people)
+    }
+}
+
+/// Where a code leads.
+#[derive(Debug, Clone)]
+pub struct Link {
+    pub space: Space,
+    pub campaign: CampaignId,
+    /// `None` for a campaign's own code.
+    pub participant: Option<Uuid>,
+    /// As it was given out.
+    pub code: String,
+    /// For `direct` links of a live campaign: the address with the code in it.
+    pub redirect: Option<String>,
+}
+
+/// Looks a code up, on whichever side it belongs to.
+pub async fn resolve(tx: &mut Tx<'_>, shared: &Shared, code: &goodword_core::text::Code) -> Result<Option<Link>> {
+    let sql = "SELECT space, campaign_id, participant_id, code FROM codes WHERE code_key = $1";
+    let read = |row: &Row<'_>| Ok((Space::new(row.get(0)?), CampaignId::from_uuid(row.get(1)?), row.get::<Option<Uuid>>(2)?, row.get::<String>(3)?));
+    let Some((space, campaign, participant, code)) = tx.fetch_one(sql, &[code.key().as_str().into()], read).await? else { return Ok(None) };
+    let Some(found) = super::campaign::find(tx, shared, space, campaign).await? else { return Ok(None) };
+    let link = &found.settings().link;
+    let direct = found.status == goodword_core::campaign::CampaignStatus::Live && link.mode == goodword_core::campaign::LinkMode::Direct;
+    let redirect = link.destination.as_ref().filter(|_| direct && participant.is_some()).map(|url| url.with_parameter(&link.parameter, &code));
+    Ok(Some(Link { space, campaign, participant, code, redirect }))
+}

@@ -1,0 +1,276 @@
+//! What every change has in common: who asks, when, with which key; and the record of
+//! what came in (signals) and what went out (events).
+
+use super::{Error, Result, Shared, Space, event::EventType, view};
+use goodword_core::{
+    decide::{Decision, Outcome},
+    explain::{Check, Reason},
+    ids::{CampaignId, EventId, Mint, SignalId},
+    time::Timestamp,
+};
+use goodword_store::{self as store, Arg, Row, Tx};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Who asks, on which side, and when. A command holds its time and its randomness, so
+/// that it can be applied again and says the same.
+#[derive(Debug, Clone)]
+pub struct Context {
+    pub space: Space,
+    pub now: Timestamp,
+    /// Who it is, for the record: `key_…`, `form`, `import`, `clock`, `cli`.
+    pub actor: Arc<str>,
+    /// Where it came from, in the words that people filter by.
+    pub source: Arc<str>,
+    pub seed: u128,
+}
+
+/// A change: a value whose `act` reads facts, asks the core and writes.
+pub trait Act: Send + Sync + 'static {
+    type Output: Send + 'static;
+    fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> impl Future<Output = Result<Self::Output>> + Send + 'a;
+}
+
+/// The transaction of one change.
+pub struct Work<'w, 't> {
+    pub tx: &'w mut Tx<'t>,
+    pub context: &'w Context,
+    pub shared: &'w Shared,
+    pub mint: Mint,
+    /// What it has brought about so far, for the signal's record.
+    pub effects: Vec<Effect>,
+}
+
+/// An answer that is kept under the key of its request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u16,
+    /// JSON.
+    pub body: String,
+    /// The request had been answered before; this is the first answer again.
+    pub replayed: bool,
+}
+
+impl Reply {
+    pub fn new(status: u16, body: &impl Serialize) -> Result<Self> {
+        let body = serde_json::to_string(body).map_err(|error| Error::Store(store::Error::Database(error.to_string())))?;
+        Ok(Self { status, body, replayed: false })
+    }
+}
+
+/// The key that a client gave its request, and what the request was.
+#[derive(Debug, Clone)]
+pub struct Idempotency {
+    pub key: String,
+    /// SHA-256 over method, path and body.
+    pub request_hash: [u8; 32],
+}
+
+/// How long the answer to a key is kept.
+pub const IDEMPOTENCY_DAYS: u32 = 30;
+
+pub(super) struct Change<A> {
+    pub context: Context,
+    pub shared: Arc<Shared>,
+    pub act: A,
+}
+
+impl<A: Act> store::Command for Change<A> {
+    type Output = A::Output;
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<A::Output> {
+        let mut work = Work { tx, context: &self.context, shared: &self.shared, mint: Mint::new(self.context.now, self.context.seed), effects: Vec::new() };
+        self.act.act(&mut work).await
+    }
+}
+
+/// A change whose answer is kept, in the same transaction, under the request's key.
+pub(super) struct Keyed<A, R> {
+    pub act: A,
+    pub key: Option<Idempotency>,
+    pub render: R,
+}
+
+impl<A, R> Act for Keyed<A, R>
+where
+    A: Act,
+    R: Fn(&A::Output) -> Result<Reply> + Send + Sync + 'static,
+{
+    type Output = Reply;
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Reply> {
+        let Some(key) = &self.key else { return (self.render)(&self.act.act(work).await?) };
+        let space = work.context.space;
+        let sql = "SELECT request_hash, status, body FROM idempotency WHERE space = $1 AND key = $2";
+        let read = |row: &Row<'_>| Ok((row.get::<Vec<u8>>(0)?, Reply { status: row.get::<i64>(1)? as u16, body: row.get(2)?, replayed: true }));
+        if let Some((hash, reply)) = work.tx.fetch_one(sql, &[space.into(), key.key.as_str().into()], read).await? {
+            return if hash == key.request_hash { Ok(reply) } else { Err(Error::IdempotencyReuse) };
+        }
+        let reply = (self.render)(&self.act.act(work).await?)?;
+        work.tx
+            .push(
+                "INSERT INTO idempotency (space, key, request_hash, status, body, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+                &[space.into(), key.key.as_str().into(), Arg::Bytes(&key.request_hash), i64::from(reply.status).into(), reply.body.as_str().into(), work.context.now.ms().into()],
+            )
+            .await?;
+        Ok(reply)
+    }
+}
+
+/// Something that a signal brought about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Effect {
+    /// What happened, in the words of the event catalogue.
+    pub kind: String,
+    /// To what.
+    pub id: String,
+}
+
+/// The head of a signal: what came in, before it is decided upon.
+#[derive(Debug, Clone)]
+pub struct Signal {
+    pub id: SignalId,
+    pub key: String,
+    pub kind: &'static str,
+    pub campaign: Option<CampaignId>,
+    pub participant: Option<Uuid>,
+    pub occurred_at: Timestamp,
+    /// JSON.
+    pub payload: String,
+}
+
+/// A signal as it is kept: what came in and what was made of it.
+#[derive(Debug, Clone)]
+pub struct SignalRecord {
+    pub id: SignalId,
+    pub key: String,
+    pub kind: String,
+    pub source: String,
+    pub actor: String,
+    pub campaign: Option<CampaignId>,
+    pub participant: Option<Uuid>,
+    pub occurred_at: Timestamp,
+    pub received_at: Timestamp,
+    pub payload: String,
+    pub outcome: Outcome,
+    pub reason: Reason,
+    pub version: Option<i64>,
+    pub checks: Vec<Check>,
+    pub effects: Vec<Effect>,
+}
+
+impl SignalRecord {
+    pub const SELECT: &str = "SELECT id, key, kind, source, actor, campaign_id, participant_id, occurred_at, received_at, payload, outcome, reason, version, checks, effects FROM signals";
+
+    pub fn read(row: &Row<'_>) -> store::Result<Self> {
+        let broken = |what: &str| store::Error::Database(format!("a signal has an unknown {what}"));
+        Ok(Self {
+            id: SignalId::from_uuid(row.get(0)?),
+            key: row.get(1)?,
+            kind: row.get(2)?,
+            source: row.get(3)?,
+            actor: row.get(4)?,
+            campaign: row.get::<Option<Uuid>>(5)?.map(CampaignId::from_uuid),
+            participant: row.get(6)?,
+            occurred_at: Timestamp::from_ms(row.get(7)?),
+            received_at: Timestamp::from_ms(row.get(8)?),
+            payload: row.get(9)?,
+            outcome: Outcome::parse(row.text(10)?).ok_or_else(|| broken("outcome"))?,
+            reason: Reason::parse(row.text(11)?).ok_or_else(|| broken("reason"))?,
+            version: row.get(12)?,
+            checks: serde_json::from_str(row.text(13)?).map_err(|_| broken("check"))?,
+            effects: serde_json::from_str(row.text(14)?).map_err(|_| broken("effect"))?,
+        })
+    }
+}
+
+impl Work<'_, '_> {
+    pub const fn space(&self) -> Space {
+        self.context.space
+    }
+
+    pub const fn now(&self) -> Timestamp {
+        self.context.now
+    }
+
+    /// A signal of somebody's doing that has no key in the world outside.
+    pub fn signal(&mut self, kind: &'static str, campaign: Option<CampaignId>, participant: Option<Uuid>, payload: &impl Serialize) -> Signal {
+        let id: SignalId = self.mint.id();
+        Signal { id, key: format!("{kind}:{id}"), kind, campaign, participant, occurred_at: self.now(), payload: serde_json::to_string(payload).unwrap_or_default() }
+    }
+
+    /// The signal of that key, if it was told before.
+    pub async fn seen(&mut self, key: &str) -> Result<Option<SignalRecord>> {
+        let sql = statement(SignalRecord::SELECT, " WHERE space = $1 AND key = $2");
+        Ok(self.tx.fetch_one(&sql, &[self.context.space.into(), key.into()], SignalRecord::read).await?)
+    }
+
+    /// Keeps the signal with what was made of it. Called once, at the end of a change.
+    pub async fn record(&mut self, signal: &Signal, decision: &Decision, version: Option<i64>) -> Result<()> {
+        let checks = serde_json::to_string(&decision.checks).unwrap_or_default();
+        let effects = serde_json::to_string(&self.effects).unwrap_or_default();
+        let reason = decision.reason.as_str();
+        self.tx
+            .push(
+                "INSERT INTO signals (space, id, key, kind, source, actor, campaign_id, participant_id, occurred_at, received_at, payload, outcome, reason, version, checks, effects)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                &[
+                    self.context.space.into(),
+                    signal.id.uuid().into(),
+                    signal.key.as_str().into(),
+                    signal.kind.into(),
+                    (&*self.context.source).into(),
+                    (&*self.context.actor).into(),
+                    signal.campaign.map(|id| id.uuid()).into(),
+                    signal.participant.into(),
+                    signal.occurred_at.ms().into(),
+                    self.context.now.ms().into(),
+                    signal.payload.as_str().into(),
+                    decision.outcome.as_str().into(),
+                    reason.as_str().into(),
+                    version.into(),
+                    checks.as_str().into(),
+                    effects.as_str().into(),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Writes an event, in the transaction of what it tells.
+    pub async fn emit(&mut self, kind: EventType, id: &impl std::fmt::Display, participant: Option<Uuid>, data: &view::EventData) -> Result<()> {
+        let event: EventId = self.mint.id();
+        let body = serde_json::to_string(data).map_err(|error| store::Error::Database(error.to_string()))?;
+        self.effects.push(Effect { kind: kind.as_str().to_owned(), id: id.to_string() });
+        self.tx
+            .push(
+                "INSERT INTO events (space, id, type, campaign_id, participant_id, source, referrer_id, amount_minor, currency, body, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                &[
+                    self.context.space.into(),
+                    event.uuid().into(),
+                    kind.as_str().into(),
+                    data.campaign.as_ref().map(|campaign| campaign.id.uuid()).into(),
+                    participant.into(),
+                    (&*self.context.source).into(),
+                    data.referrer.as_ref().map(|referrer| referrer.id.uuid()).into(),
+                    data.moved.map(|money| money.minor).into(),
+                    data.moved.as_ref().map(|money| money.currency.as_str()).into(),
+                    body.as_str().into(),
+                    self.context.now.ms().into(),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+}
+
+/// Two halves of a statement.
+pub(super) fn statement(select: &str, rest: &str) -> String {
+    let mut sql = String::with_capacity(select.len() + rest.len());
+    sql.push_str(select);
+    sql.push_str(rest);
+    sql
+}
