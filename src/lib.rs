@@ -12,4 +12,4 @@
 
 pub mod config;
 pub mod engine;
-// `pub mod http;` joins as soon as `engine::Engine` is here.
+pub mod http;

@@ -155,6 +155,32 @@ impl Engine {
         self.0.store.stats()
     }
 
+    /// A round trip to the database.
+    pub async fn ping(&self) -> Result<()> {
+        Ok(self.0.store.ping().await?)
+    }
+
+    /// Makes the first workspace with a key for each side, unless there is one already.
+    pub async fn set_up(&self, name: goodword_core::text::Line) -> Result<Option<SetUp>> {
+        if !self.read(|tx| Box::pin(workspace::all(tx))).await?.is_empty() {
+            return Ok(None);
+        }
+        let workspace = self.run(self.context(Space::new(0), "cli", "cli"), workspace::CreateWorkspace { name }).await?;
+        self.forget().await?;
+        let live_key = self.create_key(workspace.live, "First key").await?;
+        let test_key = self.create_key(workspace.test, "First test key").await?;
+        Ok(Some(SetUp { workspace, live_key, test_key }))
+    }
+
+    /// A key that may do everything on a side.
+    pub async fn create_key(&self, space: Space, name: &str) -> Result<workspace::Secret> {
+        let secret = workspace::Secret::new(space.is_test(), &random_bytes());
+        let name = name.parse().map_err(|invalid| Error::invalid("/name", invalid))?;
+        let create = workspace::CreateKey { name, scopes: vec![access::Scope::Admin], space, secret: secret.clone() };
+        self.run(self.context(space, "cli", "cli"), create).await?;
+        Ok(secret)
+    }
+
     /// 32 bytes that only this installation knows: for signing cookies and tokens.
     pub fn secret(&self) -> &[u8; 32] {
         &self.0.secret
@@ -314,6 +340,13 @@ impl Engine {
         let used: Vec<_> = self.0.used_keys.lock().map(|mut used| used.drain().collect()).unwrap_or_default();
         if used.is_empty() { Ok(()) } else { self.0.store.write(workspace::Touch(used)).await }
     }
+}
+
+/// What the first start made.
+pub struct SetUp {
+    pub workspace: workspace::Workspace,
+    pub live_key: workspace::Secret,
+    pub test_key: workspace::Secret,
 }
 
 struct NextGeneration;

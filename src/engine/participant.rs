@@ -322,7 +322,8 @@ pub async fn list_leads(tx: &mut Tx<'_>, shared: &Shared, space: Space, filter: 
     let mut campaigns = Campaigns::default();
     let mut data = Vec::with_capacity(rows.data.len());
     for row in &rows.data {
-        data.push(lead_view(tx, shared, space, row, campaigns.get(tx, shared, space, row.campaign).await?).await?);
+        let campaign = campaigns.get(tx, shared, space, row.campaign).await?;
+        data.push(lead_view(tx, shared, space, row, campaign).await?);
     }
     Ok(Listing { data, next: rows.next })
 }

@@ -5,7 +5,7 @@ use super::{
     campaign::{self, Campaign},
     event::EventType,
     list::{Listing, Page, Query},
-    participant::{Campaigns, Participant, evidence, find, find_locked},
+    participant::{Campaigns, Participant, evidence, find},
     view::{self, Beneficiary, Why},
     work::{Act, Work, statement},
 };

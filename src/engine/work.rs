@@ -74,7 +74,8 @@ pub const IDEMPOTENCY_DAYS: u32 = 30;
 pub(super) struct Change<A> {
     pub context: Context,
     pub shared: Arc<Shared>,
-    pub act: A,
+    /// Shared, so that it can be tried again with another seed.
+    pub act: Arc<A>,
 }
 
 impl<A: Act> store::Command for Change<A> {
