@@ -383,7 +383,12 @@ impl CampaignSettings {
         {
             return Err(("/ends_at", Invalid::new("a time after starts_at")));
         }
-        let tag = |text: &str| text.len() <= 35 && text.split('-').enumerate().all(|(i, part)| part.bytes().all(|b| b.is_ascii_alphanumeric()) && if i == 0 { (2..=3).contains(&part.len()) } else { (2..=8).contains(&part.len()) });
+        let tag = |text: &str| {
+            text.len() <= 35
+                && text.split('-').enumerate().all(|(i, part)| {
+                    part.bytes().all(|b| b.is_ascii_alphanumeric()) && if i == 0 { (2..=3).contains(&part.len()) } else { (2..=8).contains(&part.len()) }
+                })
+        };
         if !tag(&self.language) {
             return Err(("/language", Invalid::new("a language tag like en or de-CH")));
         }
@@ -434,7 +439,8 @@ fn fields_are_sound(fields: &[Field]) -> Result<(), Invalid> {
     }
     for (i, field) in fields.iter().enumerate() {
         let key = field.key.as_bytes();
-        let well_formed = (1..=40).contains(&key.len()) && key[0].is_ascii_lowercase() && key.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_');
+        let well_formed =
+            (1..=40).contains(&key.len()) && key[0].is_ascii_lowercase() && key.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_');
         if !well_formed || ["email", "first_name", "last_name", "code"].contains(&field.key.as_str()) {
             return Err(Invalid::new("keys of lower-case letters, digits and underscores, other than email, first_name, last_name and code"));
         }
@@ -495,7 +501,13 @@ mod tests {
 
     #[test]
     fn values_follow_their_field() {
-        let field = |kind, options: &[&str]| Field { key: "f".into(), label: "F".parse().unwrap(), kind, required: false, options: options.iter().map(|o| o.parse().unwrap()).collect() };
+        let field = |kind, options: &[&str]| Field {
+            key: "f".into(),
+            label: "F".parse().unwrap(),
+            kind,
+            required: false,
+            options: options.iter().map(|o| o.parse().unwrap()).collect(),
+        };
         assert_eq!(field(FieldKind::Number, &[]).check(&json!("12.5")).unwrap(), json!(12.5));
         assert_eq!(field(FieldKind::Select, &["Red", "Blue"]).check(&json!("blue")).unwrap(), json!("Blue"));
         assert_eq!(field(FieldKind::Checkbox, &[]).check(&json!("on")).unwrap(), json!(true));

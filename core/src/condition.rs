@@ -58,7 +58,9 @@ impl Condition {
         }
         let program = Program::compile(source).map_err(|error| Invalid::new(format!("a CEL condition, but this does not compile: {error}")))?;
         let known = ["properties", "kind", "amount_minor", "currency", "source"];
-        if comprehensions == 0 && let Some(unknown) = program.references().variables().into_iter().find(|name| !known.contains(name)) {
+        if comprehensions == 0
+            && let Some(unknown) = program.references().variables().into_iter().find(|name| !known.contains(name))
+        {
             return Err(Invalid::new(format!("a CEL condition over properties, kind, amount_minor, currency and source; there is no variable {unknown}")));
         }
         Ok(Self { source: source.to_owned(), program: Arc::new(program) })

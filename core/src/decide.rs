@@ -159,13 +159,23 @@ pub fn join(facts: &JoinFacts<'_>) -> Decision {
         }
         Some(Existing::ReferrerOnly) | None => {}
     }
-    checks.push(Check::new(Reason::NotSelf, !facts.same_person, "two different people", if facts.same_person { "the referrer's own address" } else { "two different addresses" }));
+    checks.push(Check::new(
+        Reason::NotSelf,
+        !facts.same_person,
+        "two different people",
+        if facts.same_person { "the referrer's own address" } else { "two different addresses" },
+    ));
     campaign_checks(facts.campaign, facts.at, &mut checks);
     checks.push(referrer_active(&facts.referrer, facts.at));
     let known = facts.existing.is_some();
     checks.push(Check::new(Reason::NotYetInCampaign, !known, "not in the campaign", if known { "a referrer of the campaign" } else { "not in the campaign" }));
     if let Some(limit) = facts.campaign.settings.limits.leads_per_referrer {
-        checks.push(Check::new(Reason::ReferralLimit, facts.referrer.leads < i64::from(limit), format!("fewer than {limit} leads"), format!("{} leads", facts.referrer.leads)));
+        checks.push(Check::new(
+            Reason::ReferralLimit,
+            facts.referrer.leads < i64::from(limit),
+            format!("fewer than {limit} leads"),
+            format!("{} leads", facts.referrer.leads),
+        ));
     }
     if let Some(used) = facts.link_used_at {
         let days = facts.campaign.settings.attribution.window_days;
@@ -201,13 +211,29 @@ pub fn claim(facts: &ClaimFacts<'_>) -> Decision {
     if facts.existing == Existing::LeadOfSame {
         return Decision::unchanged(Reason::AlreadyDone);
     }
-    checks.push(Check::new(Reason::NotSelf, !facts.same_person && !facts.circular, "two different people, not each other's referrers", if facts.same_person { "the same person" } else if facts.circular { "the referrer is a lead of this person" } else { "two people" }));
+    checks.push(Check::new(
+        Reason::NotSelf,
+        !facts.same_person && !facts.circular,
+        "two different people, not each other's referrers",
+        if facts.same_person {
+            "the same person"
+        } else if facts.circular {
+            "the referrer is a lead of this person"
+        } else {
+            "two people"
+        },
+    ));
     if facts.campaign.status == CampaignStatus::Ended {
         campaign_checks(facts.campaign, facts.at, &mut checks);
     }
     checks.push(referrer_active(&facts.referrer, facts.at));
     if let Some(limit) = facts.campaign.settings.limits.leads_per_referrer {
-        checks.push(Check::new(Reason::ReferralLimit, facts.referrer.leads < i64::from(limit), format!("fewer than {limit} leads"), format!("{} leads", facts.referrer.leads)));
+        checks.push(Check::new(
+            Reason::ReferralLimit,
+            facts.referrer.leads < i64::from(limit),
+            format!("fewer than {limit} leads"),
+            format!("{} leads", facts.referrer.leads),
+        ));
     }
     if facts.existing == Existing::LeadOfOther {
         checks.push(Check::new(Reason::FirstReferrerKept, facts.force, "no earlier referrer, or a forced claim", "the lead of another referrer"));
@@ -304,7 +330,12 @@ pub fn qualify(facts: &QualifyFacts<'_>) -> Qualification {
     match &facts.evidence {
         Evidence::Direct if already => Qualification { decision: Decision::unchanged(Reason::AlreadyDone), qualifies: false, counts: false },
         Evidence::Direct => {
-            checks.push(Check::new(Reason::ManualAllowed, rule.direct, "direct qualification allowed", if rule.direct { "allowed" } else { "conversions only" }));
+            checks.push(Check::new(
+                Reason::ManualAllowed,
+                rule.direct,
+                "direct qualification allowed",
+                if rule.direct { "allowed" } else { "conversions only" },
+            ));
             let decision = Decision::by_checks(checks, Outcome::Refused);
             Qualification { qualifies: decision.outcome == Outcome::Applied, counts: false, decision }
         }
@@ -313,7 +344,13 @@ pub fn qualify(facts: &QualifyFacts<'_>) -> Qualification {
             if checks.iter().any(Check::failed) {
                 return Qualification { decision: Decision::by_checks(checks, Outcome::Ignored), qualifies: false, counts: false };
             }
-            progress_checks(rule, conversion.spent_before_minor + conversion.amount.map_or(0, |m| m.minor), conversion.goals_before, conversion.goal, &mut checks);
+            progress_checks(
+                rule,
+                conversion.spent_before_minor + conversion.amount.map_or(0, |m| m.minor),
+                conversion.goals_before,
+                conversion.goal,
+                &mut checks,
+            );
             if already {
                 let decision = Decision { outcome: Outcome::Recorded, reason: Reason::AlreadyDone, checks };
                 return Qualification { decision, qualifies: false, counts: true };
@@ -328,7 +365,12 @@ pub fn qualify(facts: &QualifyFacts<'_>) -> Qualification {
 fn conversion_checks(rule: &Rule, joined_at: Timestamp, at: Timestamp, conversion: &ConversionFacts<'_>, checks: &mut Vec<Check>) {
     let accepted = rule.conversions.contains(&conversion.kind);
     let expected = rule.conversions.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
-    checks.push(Check::new(Reason::ConversionKind, accepted, if expected.is_empty() { "no conversions".to_owned() } else { expected }, conversion.kind.as_str()));
+    checks.push(Check::new(
+        Reason::ConversionKind,
+        accepted,
+        if expected.is_empty() { "no conversions".to_owned() } else { expected },
+        conversion.kind.as_str(),
+    ));
     // Clocks of different machines disagree by a little; a minute is no forgery.
     checks.push(Check::new(Reason::ConversionAfterJoining, at.plus_ms(MINUTE_MS) >= joined_at, format!("not before {joined_at}"), at.to_string()));
     if let Some(days) = rule.within_days {
@@ -342,7 +384,12 @@ fn conversion_checks(rule: &Rule, joined_at: Timestamp, at: Timestamp, conversio
     }
     if let Some(minimum) = rule.minimum_spend {
         let found = conversion.amount.map_or_else(|| "no amount".to_owned(), |money| money.currency.to_string());
-        checks.push(Check::new(Reason::CurrencyMatches, conversion.amount.is_some_and(|money| money.currency == minimum.currency), minimum.currency.to_string(), found));
+        checks.push(Check::new(
+            Reason::CurrencyMatches,
+            conversion.amount.is_some_and(|money| money.currency == minimum.currency),
+            minimum.currency.to_string(),
+            found,
+        ));
     }
     if let Some(condition) = &rule.condition {
         let (passed, found) = match conversion.condition {
@@ -373,7 +420,12 @@ pub fn progress_checks(rule: &Rule, spent_minor: i64, goals_before: &[String], g
             }
         }
         let names = |goals: &[crate::text::Line]| goals.iter().map(|goal| goal.as_str()).collect::<Vec<_>>().join(", ");
-        let mut check = Check::new(Reason::Goals, reached == rule.goals.len(), names(&rule.goals), if reached == 0 { "none yet".to_owned() } else { names(&rule.goals[..reached]) });
+        let mut check = Check::new(
+            Reason::Goals,
+            reached == rule.goals.len(),
+            names(&rule.goals),
+            if reached == 0 { "none yet".to_owned() } else { names(&rule.goals[..reached]) },
+        );
         if let Some(next) = rule.goals.get(reached) {
             check = check.miss(format!("{} of {} goals reached; next: {next}", reached, rule.goals.len()));
         }
@@ -454,7 +506,9 @@ pub fn candidates<'a>(definitions: &'a [RewardDefinition], occasion: &Occasion) 
         match &terms.cadence {
             Cadence::Once if happened => give(Cause::Lead(occasion.lead), &terms.value),
             Cadence::Ongoing { months } => match (occasion.conversion, occasion.qualified_since) {
-                (Some((id, Some(_))), Some(since)) if months.is_none_or(|months| occasion.at < since.plus_months(months)) => give(Cause::Conversion(id), &terms.value),
+                (Some((id, Some(_))), Some(since)) if months.is_none_or(|months| occasion.at < since.plus_months(months)) => {
+                    give(Cause::Conversion(id), &terms.value)
+                }
                 // Qualified without a payment: the first payment will be the first reward.
                 _ => {}
             },
@@ -463,7 +517,9 @@ pub fn candidates<'a>(definitions: &'a [RewardDefinition], occasion: &Occasion) 
                     give(Cause::Milestone(step.count), step.value.as_ref().unwrap_or(&terms.value));
                 }
             }
-            Cadence::Every { count: every } if happened && count > 0 && count % i64::from(*every) == 0 => give(Cause::Every(count / i64::from(*every)), &terms.value),
+            Cadence::Every { count: every } if happened && count > 0 && count % i64::from(*every) == 0 => {
+                give(Cause::Every(count / i64::from(*every)), &terms.value)
+            }
             _ => {}
         }
     }
@@ -531,13 +587,23 @@ pub fn reward(candidate: &Candidate<'_>, facts: &RewardFacts<'_>) -> (RewardOutc
         RewardValue::Custom { .. } | RewardValue::Coupon {} => None,
     };
     if let Some(limit) = terms.limit {
-        checks.push(Check::new(Reason::RewardLimit, facts.given < i64::from(limit.count), format!("at most {} {}", limit.count, limit.period), format!("{} given", facts.given)));
+        checks.push(Check::new(
+            Reason::RewardLimit,
+            facts.given < i64::from(limit.count),
+            format!("at most {} {}", limit.count, limit.period),
+            format!("{} given", facts.given),
+        ));
     }
     if let (Some(budget), Some(amount)) = (facts.settings.budget, amount)
         && budget.amount.currency == amount.currency
     {
         let left = budget.amount.minor - facts.budget_used_minor;
-        let mut check = Check::new(Reason::Budget, amount.minor <= left, format!("{amount} within {} {}", budget.amount, budget.period), format!("{} left", Money::new(left.max(0), amount.currency)));
+        let mut check = Check::new(
+            Reason::Budget,
+            amount.minor <= left,
+            format!("{amount} within {} {}", budget.amount, budget.period),
+            format!("{} left", Money::new(left.max(0), amount.currency)),
+        );
         if amount.minor > left {
             check = check.miss(format!("{} over the budget", Money::new(amount.minor - left.max(0), amount.currency)));
         }
@@ -680,7 +746,10 @@ pub enum RewardChange {
     /// Before it is issued: it is taken back.
     Cancel,
     /// After it was issued: so much more is reversed; `full` ends the reward.
-    Reverse { minor: i64, full: bool },
+    Reverse {
+        minor: i64,
+        full: bool,
+    },
     /// While it is being issued: it is reversed as soon as it has arrived.
     Recall,
     /// After it was issued: it stays, and the operator is told.

@@ -208,7 +208,6 @@ impl<K: Kind> utoipa::ToSchema for Id<K> {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -174,7 +174,9 @@ struct MoneyInput {
 pub fn amount_from(amount_minor: Option<i64>, amount: Option<&Decimal>, currency: Currency) -> Result<Option<Money>, Invalid> {
     let parsed = amount.map(|decimal| Money::parse(&decimal.0, currency)).transpose()?;
     match (amount_minor, parsed) {
-        (Some(minor), Some(money)) if money.minor != minor => Err(Invalid::new(format!("amount and amount_minor to agree, but {} is not {minor} minor units", money.decimal()))),
+        (Some(minor), Some(money)) if money.minor != minor => {
+            Err(Invalid::new(format!("amount and amount_minor to agree, but {} is not {minor} minor units", money.decimal())))
+        }
         (Some(minor), _) if minor.abs() > MAX_MINOR => Err(Invalid::new("an amount of at most 1,000,000,000,000 minor units")),
         (Some(minor), _) => Ok(Some(Money::new(minor, currency))),
         (None, parsed) => Ok(parsed),
@@ -194,7 +196,14 @@ impl utoipa::PartialSchema for Money {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .description(Some("Money: integer minor units with an ISO 4217 currency. When written, give `amount_minor` or `amount`."))
-            .property("amount_minor", ObjectBuilder::new().schema_type(Type::Integer).format(Some(utoipa::openapi::SchemaFormat::KnownFormat(utoipa::openapi::KnownFormat::Int64))).minimum(Some(-MAX_MINOR)).maximum(Some(MAX_MINOR)))
+            .property(
+                "amount_minor",
+                ObjectBuilder::new()
+                    .schema_type(Type::Integer)
+                    .format(Some(utoipa::openapi::SchemaFormat::KnownFormat(utoipa::openapi::KnownFormat::Int64)))
+                    .minimum(Some(-MAX_MINOR))
+                    .maximum(Some(MAX_MINOR)),
+            )
             .property("currency", Currency::schema())
             .property("amount", Decimal::schema())
             .required("currency")

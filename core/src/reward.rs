@@ -189,7 +189,9 @@ impl RewardTerms {
         let positive = |value: &RewardValue| match value {
             RewardValue::Fixed { amount } if amount.minor <= 0 => Err(("/value/amount", Invalid::new("an amount above zero"))),
             RewardValue::Commission { cap: Some(cap), .. } if cap.minor <= 0 => Err(("/value/cap", Invalid::new("an amount above zero"))),
-            RewardValue::Custom { units, .. } if !(1..=1_000_000_000).contains(units) => Err(("/value/units", Invalid::new("a number from 1 to 1,000,000,000"))),
+            RewardValue::Custom { units, .. } if !(1..=1_000_000_000).contains(units) => {
+                Err(("/value/units", Invalid::new("a number from 1 to 1,000,000,000")))
+            }
             _ => Ok(()),
         };
         positive(&self.value)?;
@@ -213,7 +215,11 @@ impl RewardTerms {
                 if self.beneficiary != Role::Referrer {
                     return Err(("/beneficiary", Invalid::new("referrer, because only referrers reach milestones")));
                 }
-                if steps.is_empty() || steps.len() > 50 || steps.iter().any(|step| !(1..=1_000_000).contains(&step.count)) || !steps.is_sorted_by(|a, b| a.count < b.count) {
+                if steps.is_empty()
+                    || steps.len() > 50
+                    || steps.iter().any(|step| !(1..=1_000_000).contains(&step.count))
+                    || !steps.is_sorted_by(|a, b| a.count < b.count)
+                {
                     return Err(("/cadence/steps", Invalid::new("1 to 50 steps with rising counts")));
                 }
                 for step in steps.iter().filter_map(|step| step.value.as_ref()) {

@@ -108,12 +108,21 @@ impl FromStr for Email {
                     && local.len() <= 64
                     && !local.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '@' | '<' | '>' | '(' | ')' | ',' | ';' | ':' | '"' | '\\'))
                     && domain.contains('.')
-                    && domain.split('.').all(|label| !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-') && label.chars().all(|c| c.is_alphanumeric() || c == '-'))
+                    && domain.split('.').all(|label| {
+                        !label.is_empty()
+                            && label.len() <= 63
+                            && !label.starts_with('-')
+                            && !label.ends_with('-')
+                            && label.chars().all(|c| c.is_alphanumeric() || c == '-')
+                    })
             });
         if valid { Ok(Self(text.to_owned())) } else { Err(Invalid::new("an e-mail address like priya@example.com")) }
     }
 }
-as_text!(Email, string().format(Some(SchemaFormat::KnownFormat(KnownFormat::Email))).max_length(Some(EMAIL_LEN_MAX)).examples([serde_json::json!("priya@example.com")]));
+as_text!(
+    Email,
+    string().format(Some(SchemaFormat::KnownFormat(KnownFormat::Email))).max_length(Some(EMAIL_LEN_MAX)).examples([serde_json::json!("priya@example.com")])
+);
 
 /// What stands in a referral link and what people say to each other. Kept as it
 /// was written, compared without regard to case, never given to two people.
@@ -126,8 +135,34 @@ const CODE_LEN: usize = 8;
 
 /// First segments of the product's own addresses, which no code may take.
 const RESERVED: &[&str] = &[
-    "admin", "api", "app", "assets", "docs", "embed", "favicon", "healthz", "join", "login", "logout", "mcp", "me", "metrics", "oauth", "openapi", "portal", "qr", "readyz", "robots", "signup", "static", "v1", "v2", "webhook", "webhooks",
-    "well-known", "widget",
+    "admin",
+    "api",
+    "app",
+    "assets",
+    "docs",
+    "embed",
+    "favicon",
+    "healthz",
+    "join",
+    "login",
+    "logout",
+    "mcp",
+    "me",
+    "metrics",
+    "oauth",
+    "openapi",
+    "portal",
+    "qr",
+    "readyz",
+    "robots",
+    "signup",
+    "static",
+    "v1",
+    "v2",
+    "webhook",
+    "webhooks",
+    "well-known",
+    "widget",
 ];
 
 impl Code {
@@ -208,7 +243,10 @@ impl FromStr for WebUrl {
         if web && text.len() <= 2_000 { Ok(Self(url.into())) } else { Err(invalid()) }
     }
 }
-as_text!(WebUrl, string().format(Some(SchemaFormat::Custom("uri".into()))).max_length(Some(2_000)).examples([serde_json::json!("https://example.com/welcome")]));
+as_text!(
+    WebUrl,
+    string().format(Some(SchemaFormat::Custom("uri".into()))).max_length(Some(2_000)).examples([serde_json::json!("https://example.com/welcome")])
+);
 
 /// A line of text for people: trimmed, not empty, at most 200 characters, without
 /// control characters.
@@ -266,7 +304,18 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for text in ["", "priya", "priya@", "@example.com", "priya@example", "priya@-a.com", "pri ya@example.com", "a@b@example.com", "<a@example.com>", "a@example..com"] {
+        for text in [
+            "",
+            "priya",
+            "priya@",
+            "@example.com",
+            "priya@example",
+            "priya@-a.com",
+            "pri ya@example.com",
+            "a@b@example.com",
+            "<a@example.com>",
+            "a@example..com",
+        ] {
             assert!(text.parse::<Email>().is_err(), "{text}");
         }
         assert_eq!(email(" Priya@Example.com ").as_str(), "Priya@Example.com");

@@ -19,7 +19,13 @@ const MAX_MS: i64 = 253_402_300_799_999; // 9999-12-31T23:59:59.999Z
 
 impl Timestamp {
     pub const fn from_ms(ms: i64) -> Self {
-        Self(if ms < 0 { 0 } else if ms > MAX_MS { MAX_MS } else { ms })
+        Self(if ms < 0 {
+            0
+        } else if ms > MAX_MS {
+            MAX_MS
+        } else {
+            ms
+        })
     }
 
     pub const fn ms(self) -> i64 {
@@ -75,17 +81,7 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = self.zoned().datetime();
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-            at.year(),
-            at.month(),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second(),
-            at.millisecond()
-        )
+        write!(f, "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", at.year(), at.month(), at.day(), at.hour(), at.minute(), at.second(), at.millisecond())
     }
 }
 

@@ -85,7 +85,8 @@ impl Configurations {
         }
         let sql = "SELECT configuration FROM campaign_versions WHERE space = $1 AND campaign_id = $2 AND version = $3";
         let Some(text) = tx.fetch_one(sql, &[space.into(), id.uuid().into(), version.into()], |row| row.get::<String>(0)).await? else { return Ok(None) };
-        let configuration: Configuration = serde_json::from_str(&text).map_err(|error| store::Error::Database(format!("configuration of {id} at version {version}: {error}")))?;
+        let configuration: Configuration =
+            serde_json::from_str(&text).map_err(|error| store::Error::Database(format!("configuration of {id} at version {version}: {error}")))?;
         let configuration = Arc::new(configuration);
         self.put(key, configuration.clone());
         Ok(Some(configuration))
@@ -119,7 +120,11 @@ fn read_row(row: &Row<'_>) -> store::Result<CampaignRow> {
 }
 
 async fn complete(tx: &mut Tx<'_>, shared: &Shared, space: Space, row: CampaignRow) -> Result<Campaign> {
-    let configuration = shared.configurations.at(tx, space, row.id, row.version).await?.ok_or_else(|| store::Error::Database(format!("{} has no version {}", row.id, row.version)))?;
+    let configuration = shared
+        .configurations
+        .at(tx, space, row.id, row.version)
+        .await?
+        .ok_or_else(|| store::Error::Database(format!("{} has no version {}", row.id, row.version)))?;
     Ok(Campaign {
         id: row.id,
         number: row.number,
@@ -246,7 +251,14 @@ impl Act for Create {
             .await?;
         save_version(work, id, 1, &configuration, "Created").await?;
         let campaign = get(work.tx, work.shared, work.context.space, id).await?;
-        tell(work, "campaign.create", &campaign, self.status == CampaignStatus::Live, json!({"settings": self.settings, "rewards": self.rewards, "status": self.status})).await?;
+        tell(
+            work,
+            "campaign.create",
+            &campaign,
+            self.status == CampaignStatus::Live,
+            json!({"settings": self.settings, "rewards": self.rewards, "status": self.status}),
+        )
+        .await?;
         Ok(campaign)
     }
 }
@@ -264,9 +276,16 @@ pub struct Edit {
 pub enum Change {
     /// Members that are given replace the current ones, objects member by member;
     /// names in `unset` go back to their default.
-    Settings { patch: serde_json::Map<String, serde_json::Value>, unset: Vec<String> },
+    Settings {
+        patch: serde_json::Map<String, serde_json::Value>,
+        unset: Vec<String>,
+    },
     AddReward(RewardTerms),
-    EditReward { id: RewardDefinitionId, patch: serde_json::Map<String, serde_json::Value>, unset: Vec<String> },
+    EditReward {
+        id: RewardDefinitionId,
+        patch: serde_json::Map<String, serde_json::Value>,
+        unset: Vec<String>,
+    },
     RemoveReward(RewardDefinitionId),
     /// The configuration of an earlier version becomes the next one.
     Restore(i64),
@@ -313,7 +332,8 @@ impl Act for Edit {
                 format!("Reward removed: {}", removed.terms.name)
             }
             Change::Restore(version) => {
-                let earlier = work.shared.configurations.at(work.tx, work.context.space, self.id, *version).await?.ok_or(Error::NotFound { what: "version" })?;
+                let earlier =
+                    work.shared.configurations.at(work.tx, work.context.space, self.id, *version).await?.ok_or(Error::NotFound { what: "version" })?;
                 next = (*earlier).clone();
                 format!("Version {version} restored")
             }
@@ -446,7 +466,15 @@ async fn save_version(work: &mut Work<'_, '_>, id: CampaignId, version: i64, con
     work.tx
         .push(
             "INSERT INTO campaign_versions (space, campaign_id, version, configuration, note, actor, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            &[work.context.space.into(), id.uuid().into(), version.into(), text.as_str().into(), note.into(), (&*work.context.actor).into(), work.context.now.ms().into()],
+            &[
+                work.context.space.into(),
+                id.uuid().into(),
+                version.into(),
+                text.as_str().into(),
+                note.into(),
+                (&*work.context.actor).into(),
+                work.context.now.ms().into(),
+            ],
         )
         .await?;
     Ok(())
@@ -517,7 +545,9 @@ fn merge(target: &mut serde_json::Value, patch: &serde_json::Map<String, serde_j
     for (key, new) in patch {
         match (object.get_mut(key), new) {
             // Tagged values (a reward's value, its cadence, money) are one thing and replaced as one.
-            (Some(current @ serde_json::Value::Object(_)), serde_json::Value::Object(new)) if new.get("type").is_none() && new.get("currency").is_none() => merge(current, new),
+            (Some(current @ serde_json::Value::Object(_)), serde_json::Value::Object(new)) if new.get("type").is_none() && new.get("currency").is_none() => {
+                merge(current, new)
+            }
             _ => {
                 object.insert(key.clone(), new.clone());
             }

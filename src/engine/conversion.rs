@@ -39,8 +39,7 @@ pub struct ConversionRow {
     pub created_at: Timestamp,
 }
 
-const SELECT: &str =
-    "SELECT id, campaign_id, participant_id, external_id, kind, goal, amount_minor, currency, refunded_minor, refunded_at, counts, reason, properties, occurred_at, signal_id, created_at FROM conversions";
+const SELECT: &str = "SELECT id, campaign_id, participant_id, external_id, kind, goal, amount_minor, currency, refunded_minor, refunded_at, counts, reason, properties, occurred_at, signal_id, created_at FROM conversions";
 
 impl ConversionRow {
     pub fn read(row: &Row<'_>) -> store::Result<Self> {

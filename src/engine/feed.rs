@@ -82,13 +82,23 @@ impl std::str::FromStr for Position {
 
     fn from_str(text: &str) -> Result<Self> {
         let parse = |part: &str| i64::from_str_radix(part, 16).ok();
-        text.split_once('.').and_then(|(txid, seq)| Some(Self(parse(txid)?, parse(seq)?))).ok_or_else(|| Error::Invalid { field: "cursor".into(), expected: "the next_cursor of an earlier answer".into() })
+        text.split_once('.')
+            .and_then(|(txid, seq)| Some(Self(parse(txid)?, parse(seq)?)))
+            .ok_or_else(|| Error::Invalid { field: "cursor".into(), expected: "the next_cursor of an earlier answer".into() })
     }
 }
 
 /// Events in the order of commits (or newest first), from a place on. An event that
 /// commits late is never skipped: only what is settled is shown.
-pub async fn list(tx: &mut Tx<'_>, space: Space, workspace: WorkspaceId, filter: &EventFilter, after: Option<Position>, ascending: bool, limit: usize) -> Result<(Vec<EventRow>, bool)> {
+pub async fn list(
+    tx: &mut Tx<'_>,
+    space: Space,
+    workspace: WorkspaceId,
+    filter: &EventFilter,
+    after: Option<Position>,
+    ascending: bool,
+    limit: usize,
+) -> Result<(Vec<EventRow>, bool)> {
     let limit = limit.min(LIMIT_MAX);
     let mut args = vec![Value::Int(space.number())];
     let mut sql = format!("{SELECT} WHERE space = $1 AND {{settled}}");
@@ -139,6 +149,8 @@ pub async fn get(tx: &mut Tx<'_>, space: Space, workspace: WorkspaceId, id: Even
 impl Engine {
     /// The events of a side after a place, oldest first.
     pub async fn events_after(&self, space: Space, workspace: WorkspaceId, after: Option<Position>, limit: usize) -> Result<Vec<EventRow>> {
-        self.store().read(move |tx| Box::pin(async move { list(tx, space, workspace, &EventFilter::default(), after, true, limit).await.map(|(rows, _)| rows) })).await
+        self.store()
+            .read(move |tx| Box::pin(async move { list(tx, space, workspace, &EventFilter::default(), after, true, limit).await.map(|(rows, _)| rows) }))
+            .await
     }
 }

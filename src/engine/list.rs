@@ -117,7 +117,14 @@ impl Query {
     }
 
     /// One page in the order of a time column and the id.
-    pub async fn page<T>(mut self, tx: &mut Tx<'_>, page: &Page, order_by: &str, read: impl Fn(&Row<'_>) -> goodword_store::Result<T>, position: impl Fn(&T) -> (i64, Uuid)) -> Result<Listing<T>> {
+    pub async fn page<T>(
+        mut self,
+        tx: &mut Tx<'_>,
+        page: &Page,
+        order_by: &str,
+        read: impl Fn(&Row<'_>) -> goodword_store::Result<T>,
+        position: impl Fn(&T) -> (i64, Uuid),
+    ) -> Result<Listing<T>> {
         if let Some(after) = page.created_after {
             self.and_int(&format!("{order_by} >"), after.ms());
         }
@@ -141,7 +148,14 @@ impl Query {
     }
 
     /// One page in the order of a number that is unique within the filter.
-    pub async fn page_by_number<T>(mut self, tx: &mut Tx<'_>, page: &Page, order_by: &str, read: impl Fn(&Row<'_>) -> goodword_store::Result<T>, position: impl Fn(&T) -> i64) -> Result<Listing<T>> {
+    pub async fn page_by_number<T>(
+        mut self,
+        tx: &mut Tx<'_>,
+        page: &Page,
+        order_by: &str,
+        read: impl Fn(&Row<'_>) -> goodword_store::Result<T>,
+        position: impl Fn(&T) -> i64,
+    ) -> Result<Listing<T>> {
         let (compare, direction) = if page.ascending { (">", "ASC") } else { ("<", "DESC") };
         if let Some(cursor) = page.after {
             self.and_int(&format!("{order_by} {compare}"), cursor.order);
@@ -152,7 +166,13 @@ impl Query {
     }
 
     /// One page in the order of the ids, which is the order of time.
-    pub async fn page_by_id<T>(mut self, tx: &mut Tx<'_>, page: &Page, read: impl Fn(&Row<'_>) -> goodword_store::Result<T>, position: impl Fn(&T) -> Uuid) -> Result<Listing<T>> {
+    pub async fn page_by_id<T>(
+        mut self,
+        tx: &mut Tx<'_>,
+        page: &Page,
+        read: impl Fn(&Row<'_>) -> goodword_store::Result<T>,
+        position: impl Fn(&T) -> Uuid,
+    ) -> Result<Listing<T>> {
         // The smallest id of a millisecond: ids begin with 48 bits of time.
         let first_of = |at: Timestamp| Uuid::from_u128((at.ms() as u128) << 80);
         if let Some(after) = page.created_after {
@@ -170,7 +190,13 @@ impl Query {
         self.run(tx, page.limit, read, |row| Cursor { order: 0, id: position(row) }).await
     }
 
-    async fn run<T>(self, tx: &mut Tx<'_>, limit: usize, read: impl Fn(&Row<'_>) -> goodword_store::Result<T>, cursor: impl Fn(&T) -> Cursor) -> Result<Listing<T>> {
+    async fn run<T>(
+        self,
+        tx: &mut Tx<'_>,
+        limit: usize,
+        read: impl Fn(&Row<'_>) -> goodword_store::Result<T>,
+        cursor: impl Fn(&T) -> Cursor,
+    ) -> Result<Listing<T>> {
         let args: Vec<Arg<'_>> = self.args.iter().map(Value::as_arg).collect();
         let mut data = tx.fetch(&self.sql, &args, read).await?;
         let more = data.len() > limit;

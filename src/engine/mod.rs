@@ -224,13 +224,25 @@ impl Engine {
     }
 
     /// Makes a change whose answer is kept under the key of its request, where there is one.
-    pub async fn run_keyed<A: Act>(&self, context: Context, act: A, key: Option<Idempotency>, render: impl Fn(&A::Output) -> Result<Reply> + Send + Sync + 'static) -> Result<Reply> {
+    pub async fn run_keyed<A: Act>(
+        &self,
+        context: Context,
+        act: A,
+        key: Option<Idempotency>,
+        render: impl Fn(&A::Output) -> Result<Reply> + Send + Sync + 'static,
+    ) -> Result<Reply> {
         self.run(context, Keyed { act, key, render }).await
     }
 
     /// Records a conversion. Its campaign's condition is evaluated first, while no
     /// transaction is open, and again if the campaign changes meanwhile.
-    pub async fn convert(&self, context: Context, convert: qualify::Convert, key: Option<Idempotency>, render: impl Fn(&qualify::Answer) -> Result<Reply> + Clone + Send + Sync + 'static) -> Result<Reply> {
+    pub async fn convert(
+        &self,
+        context: Context,
+        convert: qualify::Convert,
+        key: Option<Idempotency>,
+        render: impl Fn(&qualify::Answer) -> Result<Reply> + Clone + Send + Sync + 'static,
+    ) -> Result<Reply> {
         let mut convert = convert;
         for _ in 0..ATTEMPTS {
             match self.run_keyed(context.clone(), convert.clone(), key.clone(), render.clone()).await {
@@ -320,7 +332,11 @@ impl Engine {
     /// Takes over what other nodes have changed. Called once a second, and after every
     /// change of this node.
     pub async fn refresh(&self) -> Result<()> {
-        let n = self.read(|tx| Box::pin(async move { Ok(tx.fetch_one("SELECT n FROM generations WHERE name = 'all'", &[], |row| row.get::<i64>(0)).await?.unwrap_or(0)) })).await?;
+        let n = self
+            .read(|tx| {
+                Box::pin(async move { Ok(tx.fetch_one("SELECT n FROM generations WHERE name = 'all'", &[], |row| row.get::<i64>(0)).await?.unwrap_or(0)) })
+            })
+            .await?;
         if self.0.seen_generation.swap(n, Ordering::AcqRel) == n {
             return Ok(());
         }

@@ -247,7 +247,9 @@ async fn referrer_by(tx: &mut Tx<'_>, shared: &Shared, space: Space, key: &Refer
         ReferrerKey::Id(id) => Ok(Some(id.uuid())),
         ReferrerKey::Code(code) => by_code(tx, space, code).await,
         ReferrerKey::Email(email) => {
-            let Some(campaign) = campaign else { return Err(Error::Invalid { field: "/campaign_id".into(), expected: "the campaign, because the referrer is named by e-mail address".into() }) };
+            let Some(campaign) = campaign else {
+                return Err(Error::Invalid { field: "/campaign_id".into(), expected: "the campaign, because the referrer is named by e-mail address".into() });
+            };
             let campaign = campaign::get(tx, shared, space, campaign).await?;
             Ok(by_email(tx, space, &campaign, email).await?.map(|p| p.id))
         }
@@ -375,7 +377,10 @@ pub fn checked_fields(definitions: &[Field], given: &Fields) -> Result<(Fields, 
     for (key, value) in given {
         let Some(field) = definitions.iter().find(|field| field.key == *key) else {
             let known = definitions.iter().map(|field| field.key.as_str()).collect::<Vec<_>>().join(", ");
-            return Err(Error::Invalid { field: format!("/fields/{key}"), expected: if known.is_empty() { "no fields, because the campaign has none".into() } else { format!("one of the campaign's fields: {known}") } });
+            return Err(Error::Invalid {
+                field: format!("/fields/{key}"),
+                expected: if known.is_empty() { "no fields, because the campaign has none".into() } else { format!("one of the campaign's fields: {known}") },
+            });
         };
         let empty = value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty());
         if !empty {
@@ -423,7 +428,12 @@ impl Act for Enrol {
         let participant = match existing {
             Some(lead) => {
                 // A lead who passes the word on: the same person, the same code.
-                work.tx.execute("UPDATE participants SET referrer_since = $3, updated_at = $3 WHERE space = $1 AND id = $2", &[space.into(), lead.id.into(), now.ms().into()]).await?;
+                work.tx
+                    .execute(
+                        "UPDATE participants SET referrer_since = $3, updated_at = $3 WHERE space = $1 AND id = $2",
+                        &[space.into(), lead.id.into(), now.ms().into()],
+                    )
+                    .await?;
                 Participant { referrer_since: Some(now), updated_at: now, ..lead }
             }
             None => insert(work, &campaign, &self.person, fields, self.code.as_ref(), New::Referrer).await?,
@@ -587,7 +597,15 @@ impl Act for Join {
             let decision = Decision::refused(Reason::ReferrerKnown, "a referrer of the campaign", found);
             let signal = work.signal("lead.add", self.campaign, None, &self.payload());
             work.record(&signal, &decision, None).await?;
-            return Ok(Joined { signal_id: signal.id, outcome: decision.outcome, reason: decision.reason, checks: decision.checks, lead: None, rewards: Vec::new(), created: false });
+            return Ok(Joined {
+                signal_id: signal.id,
+                outcome: decision.outcome,
+                reason: decision.reason,
+                checks: decision.checks,
+                lead: None,
+                rewards: Vec::new(),
+                created: false,
+            });
         };
         let campaign = campaign::get(work.tx, work.shared, space, referrer.campaign).await?;
         let (fields, missing_fields) = checked_fields(&campaign.settings().lead_fields, &self.person.fields)?;
@@ -609,7 +627,9 @@ impl Act for Join {
         let mut rewards = Vec::new();
         match decision.outcome {
             Outcome::Applied => {
-                let participant = insert(work, &campaign, &self.person, fields, None, New::Lead { referrer: &referrer, link_used_at: self.link_used_at, risk: &risk }).await?;
+                let participant =
+                    insert(work, &campaign, &self.person, fields, None, New::Lead { referrer: &referrer, link_used_at: self.link_used_at, risk: &risk })
+                        .await?;
                 signal.participant = Some(participant.id);
                 let (view, given) = became_lead(work, signal.id, &campaign, &participant, referrer, EventType::LeadCreated, &decision).await?;
                 lead = Some(view);
@@ -670,10 +690,23 @@ fn existing_as(participant: &Participant, referrer: Uuid) -> Existing {
 }
 
 /// Counts the new lead for its referrer, tells the world, and gives what is given for joining.
-async fn became_lead(work: &mut Work<'_, '_>, signal: SignalId, campaign: &Campaign, lead: &Participant, referrer: Participant, event: EventType, decision: &Decision) -> Result<(view::Lead, Vec<view::Reward>)> {
+async fn became_lead(
+    work: &mut Work<'_, '_>,
+    signal: SignalId,
+    campaign: &Campaign,
+    lead: &Participant,
+    referrer: Participant,
+    event: EventType,
+    decision: &Decision,
+) -> Result<(view::Lead, Vec<view::Reward>)> {
     let space = work.context.space;
     let now = work.now();
-    work.tx.execute("UPDATE participants SET leads = leads + 1, referrer_since = coalesce(referrer_since, $3), updated_at = $3 WHERE space = $1 AND id = $2", &[space.into(), referrer.id.into(), now.ms().into()]).await?;
+    work.tx
+        .execute(
+            "UPDATE participants SET leads = leads + 1, referrer_since = coalesce(referrer_since, $3), updated_at = $3 WHERE space = $1 AND id = $2",
+            &[space.into(), referrer.id.into(), now.ms().into()],
+        )
+        .await?;
     let referrer = Participant { leads: referrer.leads + 1, referrer_since: referrer.referrer_since.or(Some(now)), updated_at: now, ..referrer };
     let view = lead.lead_view(campaign, &referrer, work.shared);
     let data = view::EventData {
@@ -741,7 +774,12 @@ impl Act for Claim {
         let (mut view, mut rewards) = (None, Vec::new());
         if decision.outcome == Outcome::Applied {
             if let Some(former) = lead.referrer_id {
-                work.tx.execute("UPDATE participants SET leads = leads - 1, updated_at = $3 WHERE space = $1 AND id = $2", &[space.into(), former.into(), now.ms().into()]).await?;
+                work.tx
+                    .execute(
+                        "UPDATE participants SET leads = leads - 1, updated_at = $3 WHERE space = $1 AND id = $2",
+                        &[space.into(), former.into(), now.ms().into()],
+                    )
+                    .await?;
             }
             work.tx
                 .execute(
@@ -749,7 +787,13 @@ impl Act for Claim {
                     &[space.into(), lead.id.into(), referrer.id.into(), now.ms().into()],
                 )
                 .await?;
-            let lead = Participant { referrer_id: Some(referrer.id), lead_since: lead.lead_since.or(Some(now)), lead_status: lead.lead_status.or(Some(LeadStatus::Pending)), updated_at: now, ..lead };
+            let lead = Participant {
+                referrer_id: Some(referrer.id),
+                lead_since: lead.lead_since.or(Some(now)),
+                lead_status: lead.lead_status.or(Some(LeadStatus::Pending)),
+                updated_at: now,
+                ..lead
+            };
             let (made, given) = became_lead(work, signal.id, &campaign, &lead, referrer, EventType::LeadClaimed, &decision).await?;
             view = Some(made);
             rewards = given;
@@ -757,7 +801,15 @@ impl Act for Claim {
             view = Some(lead_view(work.tx, work.shared, space, &lead, &campaign).await?);
         }
         work.record(&signal, &decision, Some(campaign.version)).await?;
-        Ok(Joined { signal_id: signal.id, outcome: decision.outcome, reason: decision.reason, checks: decision.checks, lead: view, rewards, created: decision.outcome == Outcome::Applied })
+        Ok(Joined {
+            signal_id: signal.id,
+            outcome: decision.outcome,
+            reason: decision.reason,
+            checks: decision.checks,
+            lead: view,
+            rewards,
+            created: decision.outcome == Outcome::Applied,
+        })
     }
 }
 
@@ -785,7 +837,10 @@ impl Act for Update {
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Self::Output> {
         let space = work.context.space;
         let what = if self.as_lead { "lead" } else { "referrer" };
-        let before = find_locked(work.tx, space, self.participant).await?.filter(|p| if self.as_lead { p.lead_since.is_some() } else { p.referrer_since.is_some() }).ok_or(Error::NotFound { what })?;
+        let before = find_locked(work.tx, space, self.participant)
+            .await?
+            .filter(|p| if self.as_lead { p.lead_since.is_some() } else { p.referrer_since.is_some() })
+            .ok_or(Error::NotFound { what })?;
         let campaign = campaign::get(work.tx, work.shared, space, before.campaign).await?;
         let mut after = before.clone();
         let mut identity_after = None;
@@ -817,7 +872,10 @@ impl Act for Update {
                 other => {
                     let removed = other.strip_prefix("fields.").and_then(|key| after.fields.remove(key));
                     if removed.is_none() {
-                        return Err(Error::Invalid { field: "/unset".into(), expected: "last_name, external_id or fields.<key> of a field that is set".into() });
+                        return Err(Error::Invalid {
+                            field: "/unset".into(),
+                            expected: "last_name, external_id or fields.<key> of a field that is set".into(),
+                        });
                     }
                 }
             }
@@ -879,19 +937,31 @@ impl Act for Suspend {
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Self::Output> {
         let space = work.context.space;
-        let before = find_locked(work.tx, space, self.referrer.uuid()).await?.filter(|p| p.referrer_since.is_some()).ok_or(Error::NotFound { what: "referrer" })?;
+        let before =
+            find_locked(work.tx, space, self.referrer.uuid()).await?.filter(|p| p.referrer_since.is_some()).ok_or(Error::NotFound { what: "referrer" })?;
         let campaign = campaign::get(work.tx, work.shared, space, before.campaign).await?;
         if before.suspended_at.is_some() == self.suspended {
             return Ok((before, campaign));
         }
         let now = work.now();
         let suspended_at = self.suspended.then_some(now);
-        work.tx.execute("UPDATE participants SET suspended_at = $3, updated_at = $4 WHERE space = $1 AND id = $2", &[space.into(), before.id.into(), suspended_at.map(Timestamp::ms).into(), now.ms().into()]).await?;
+        work.tx
+            .execute(
+                "UPDATE participants SET suspended_at = $3, updated_at = $4 WHERE space = $1 AND id = $2",
+                &[space.into(), before.id.into(), suspended_at.map(Timestamp::ms).into(), now.ms().into()],
+            )
+            .await?;
         let after = Participant { suspended_at, updated_at: now, ..before };
-        let (kind, event) = if self.suspended { ("referrer.suspend", EventType::ReferrerSuspended) } else { ("referrer.reactivate", EventType::ReferrerReactivated) };
+        let (kind, event) =
+            if self.suspended { ("referrer.suspend", EventType::ReferrerSuspended) } else { ("referrer.reactivate", EventType::ReferrerReactivated) };
         let signal = work.signal(kind, Some(campaign.id), Some(after.id), &json!({"note": self.note}));
         let decision = Decision::applied(Vec::new());
-        let data = view::EventData { campaign: Some(campaign.reference()), referrer: Some(after.referrer_view(&campaign, work.shared)), evidence: Some(evidence(signal.id, &decision)), ..Default::default() };
+        let data = view::EventData {
+            campaign: Some(campaign.reference()),
+            referrer: Some(after.referrer_view(&campaign, work.shared)),
+            evidence: Some(evidence(signal.id, &decision)),
+            ..Default::default()
+        };
         work.emit(event, &self.referrer, Some(after.id), &data).await?;
         work.record(&signal, &decision, Some(campaign.version)).await?;
         Ok((after, campaign))
@@ -912,7 +982,10 @@ impl Act for Erase {
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<()> {
         let space = work.context.space;
         let what = if self.as_lead { "lead" } else { "referrer" };
-        let person = find_locked(work.tx, space, self.participant).await?.filter(|p| if self.as_lead { p.lead_since.is_some() } else { p.referrer_since.is_some() }).ok_or(Error::NotFound { what })?;
+        let person = find_locked(work.tx, space, self.participant)
+            .await?
+            .filter(|p| if self.as_lead { p.lead_since.is_some() } else { p.referrer_since.is_some() })
+            .ok_or(Error::NotFound { what })?;
         let campaign = campaign::get(work.tx, work.shared, space, person.campaign).await?;
         let id = person.id;
         let anonymous = format!("erased-{}@invalid", id.simple());
@@ -964,7 +1037,15 @@ pub async fn dossier(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: Uuid) -
     Ok(Dossier {
         referrer: person.referrer_since.map(|_| person.referrer_view(&campaign, shared)),
         lead,
-        conversions: super::conversion::list(tx, shared, space, &super::conversion::ConversionFilter { lead: Some(person.lead()), ..Default::default() }, &everything).await?.data,
+        conversions: super::conversion::list(
+            tx,
+            shared,
+            space,
+            &super::conversion::ConversionFilter { lead: Some(person.lead()), ..Default::default() },
+            &everything,
+        )
+        .await?
+        .data,
         rewards: reward::list(tx, shared, space, &reward::RewardFilter { beneficiary: Some(id), ..Default::default() }, &everything).await?.data,
         signals: signals.into_iter().map(super::signal::SignalView::from).collect(),
     })

@@ -82,7 +82,8 @@ async fn resolve(tx: &mut Tx<'_>, shared: &Shared, space: Space, key: &LeadKey, 
                 Ok(found.map_or_else(|| Found::None(format!("nobody in the campaign has the address {email}")), |p| Found::One(p.id)))
             }
             None => {
-                let mut leads: Vec<Participant> = participant::by_email_anywhere(tx, space, email).await?.into_iter().filter(|p| p.lead_since.is_some()).collect();
+                let mut leads: Vec<Participant> =
+                    participant::by_email_anywhere(tx, space, email).await?.into_iter().filter(|p| p.lead_since.is_some()).collect();
                 match leads.len() {
                     0 => Ok(Found::None(format!("no lead has the address {email}"))),
                     1 => Ok(Found::One(leads.remove(0).id)),
@@ -96,7 +97,10 @@ async fn resolve(tx: &mut Tx<'_>, shared: &Shared, space: Space, key: &LeadKey, 
             match leads.as_slice() {
                 [] => Ok(Found::None(format!("no lead has the external id {id}"))),
                 [lead] => Ok(Found::One(lead.id.uuid())),
-                _ => Err(Error::conflict(Reason::PersonAmbiguous, format!("Leads of several campaigns have the external id {id}. Name the campaign with campaign_id."))),
+                _ => Err(Error::conflict(
+                    Reason::PersonAmbiguous,
+                    format!("Leads of several campaigns have the external id {id}. Name the campaign with campaign_id."),
+                )),
             }
         }
     }
@@ -119,7 +123,13 @@ async fn open(work: &mut Work<'_, '_>, key: &LeadKey, campaign: Option<CampaignI
     if let Some(id) = campaign {
         campaign::get(work.tx, work.shared, space, id).await?;
     }
-    let nobody = |found: String| Opened::Nobody(Decision { outcome: Outcome::Ignored, reason: Reason::PersonUnknown, checks: vec![Check::new(Reason::PersonUnknown, false, "a lead of the campaign", found)] });
+    let nobody = |found: String| {
+        Opened::Nobody(Decision {
+            outcome: Outcome::Ignored,
+            reason: Reason::PersonUnknown,
+            checks: vec![Check::new(Reason::PersonUnknown, false, "a lead of the campaign", found)],
+        })
+    };
     let id = match resolve(work.tx, work.shared, space, key, campaign).await? {
         Found::One(id) => id,
         Found::None(found) => return Ok(nobody(found)),
@@ -128,7 +138,10 @@ async fn open(work: &mut Work<'_, '_>, key: &LeadKey, campaign: Option<CampaignI
             for lead in &leads {
                 names.push(format!("{} in {}", lead.lead(), lead.campaign));
             }
-            return Err(Error::conflict(Reason::PersonAmbiguous, format!("The person is a lead in several campaigns: {}. Name one with campaign_id.", names.join(", "))));
+            return Err(Error::conflict(
+                Reason::PersonAmbiguous,
+                format!("The person is a lead in several campaigns: {}. Name one with campaign_id.", names.join(", ")),
+            ));
         }
     };
     let Some(lead) = find_locked(work.tx, space, id).await?.filter(|p| campaign.is_none_or(|campaign| campaign == p.campaign)) else {
@@ -156,7 +169,8 @@ async fn again(work: &mut Work<'_, '_>, record: SignalRecord) -> Result<Answer> 
         },
         None => None,
     };
-    let conversion = match record.effects.iter().find(|effect| effect.kind == EventType::ConversionRecorded.as_str()).and_then(|effect| effect.id.parse().ok()) {
+    let conversion = match record.effects.iter().find(|effect| effect.kind == EventType::ConversionRecorded.as_str()).and_then(|effect| effect.id.parse().ok())
+    {
         Some(id) => Some(conversion::get(work.tx, work.shared, space, id).await?),
         None => None,
     };
@@ -240,14 +254,24 @@ impl Case {
             self.referrer.qualified_leads += change;
             self.referrer.updated_at = now;
             work.tx
-                .push("UPDATE participants SET qualified_leads = qualified_leads + $3, updated_at = $4 WHERE space = $1 AND id = $2", &[space.into(), self.referrer.id.into(), change.into(), now.ms().into()])
+                .push(
+                    "UPDATE participants SET qualified_leads = qualified_leads + $3, updated_at = $4 WHERE space = $1 AND id = $2",
+                    &[space.into(), self.referrer.id.into(), change.into(), now.ms().into()],
+                )
                 .await?;
         }
         Ok(())
     }
 
     /// The lead becomes qualified: status, event, rewards.
-    async fn qualify(&mut self, work: &mut Work<'_, '_>, signal: SignalId, at: Timestamp, conversion: Option<&view::Conversion>, decision: &Decision) -> Result<(Vec<view::Reward>, Vec<Check>)> {
+    async fn qualify(
+        &mut self,
+        work: &mut Work<'_, '_>,
+        signal: SignalId,
+        at: Timestamp,
+        conversion: Option<&view::Conversion>,
+        decision: &Decision,
+    ) -> Result<(Vec<view::Reward>, Vec<Check>)> {
         let before = self.lead.clone();
         if conversion.is_some()
             && let Some(risk) = decide::conversion_risk(self.lead.lead_since.unwrap_or(self.lead.created_at), at)
@@ -267,11 +291,28 @@ impl Case {
     }
 
     fn occasion(&self, at: Timestamp, qualified: bool, conversion: Option<(ConversionId, Option<Money>)>, since: Option<Timestamp>) -> Occasion {
-        Occasion { lead: self.lead.lead(), joined: false, qualified, conversion, qualified_since: since, at, leads: self.referrer.leads, qualified_leads: self.referrer.qualified_leads }
+        Occasion {
+            lead: self.lead.lead(),
+            joined: false,
+            qualified,
+            conversion,
+            qualified_since: since,
+            at,
+            leads: self.referrer.leads,
+            qualified_leads: self.referrer.qualified_leads,
+        }
     }
 
     /// The lead is pending again: status, event, rewards back.
-    async fn unqualify(&mut self, work: &mut Work<'_, '_>, signal: SignalId, status: LeadStatus, event: EventType, reason: Reason, decision: &Decision) -> Result<Vec<view::Reward>> {
+    async fn unqualify(
+        &mut self,
+        work: &mut Work<'_, '_>,
+        signal: SignalId,
+        status: LeadStatus,
+        event: EventType,
+        reason: Reason,
+        decision: &Decision,
+    ) -> Result<Vec<view::Reward>> {
         let was_qualified = self.lead.lead_status == Some(LeadStatus::Qualified);
         let at = work.now();
         self.set_status(work, status, at, false, Some(reason)).await?;
@@ -321,7 +362,12 @@ impl Act for Qualify {
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Answer> {
         let opened = open(work, &self.lead, self.campaign).await?;
-        let mut signal = work.signal("lead.qualify", self.campaign, None, &json!({"lead": self.lead, "campaign_id": self.campaign, "external_id": self.external_id, "occurred_at": self.occurred_at, "note": self.note}));
+        let mut signal = work.signal(
+            "lead.qualify",
+            self.campaign,
+            None,
+            &json!({"lead": self.lead, "campaign_id": self.campaign, "external_id": self.external_id, "occurred_at": self.occurred_at, "note": self.note}),
+        );
         signal.occurred_at = self.occurred_at.unwrap_or(work.context.now);
         if let Some(id) = &self.external_id {
             signal.key = external_key("qualify", &opened, self.campaign, id);
@@ -334,7 +380,13 @@ impl Act for Qualify {
             Opened::Nobody(decision) => return nobody(work, signal, decision).await,
         };
         about(&mut signal, &case);
-        let facts = QualifyFacts { campaign: case.campaign.facts(), lead: case.lead_facts(), referrer: case.referrer.referrer_facts(), at: signal.occurred_at, evidence: Evidence::Direct };
+        let facts = QualifyFacts {
+            campaign: case.campaign.facts(),
+            lead: case.lead_facts(),
+            referrer: case.referrer.referrer_facts(),
+            at: signal.occurred_at,
+            evidence: Evidence::Direct,
+        };
         let qualification = decide::qualify(&facts);
         let mut decision = qualification.decision;
         let mut rewards = Vec::new();
@@ -527,7 +579,8 @@ impl Act for Convert {
             (Some(_), Some((campaign, version, verdict))) if *campaign == case.campaign.id && *version == case.campaign.version => Some(verdict),
             (Some(_), _) => return Err(Error::Stale),
         };
-        let earlier = if rule.minimum_spend.is_some() || !rule.goals.is_empty() { conversion::of_lead(work.tx, space, case.lead.id).await? } else { Vec::new() };
+        let earlier =
+            if rule.minimum_spend.is_some() || !rule.goals.is_empty() { conversion::of_lead(work.tx, space, case.lead.id).await? } else { Vec::new() };
         let progress = progress(&earlier, None);
         let id: ConversionId = work.mint.id();
         let facts = QualifyFacts {
@@ -659,20 +712,40 @@ impl Act for Refund {
             ConversionKey::External { campaign, id } => match conversion::by_external_id(work.tx, space, *campaign, id).await?.as_slice() {
                 [] => None,
                 [row] => Some(row.id),
-                _ => return Err(Error::conflict(Reason::PersonAmbiguous, format!("Several campaigns have a conversion {id}. Name the campaign with campaign_id."))),
+                _ => {
+                    return Err(Error::conflict(
+                        Reason::PersonAmbiguous,
+                        format!("Several campaigns have a conversion {id}. Name the campaign with campaign_id."),
+                    ));
+                }
             },
         };
-        let mut signal = work.signal("conversion.refund", None, None, &json!({"conversion": self.conversion, "external_id": self.external_id, "amount": self.amount, "note": self.note}));
+        let mut signal = work.signal(
+            "conversion.refund",
+            None,
+            None,
+            &json!({"conversion": self.conversion, "external_id": self.external_id, "amount": self.amount, "note": self.note}),
+        );
         // Its lead is locked before the conversion, as everywhere.
         let owner = match id {
-            Some(id) => work.tx.fetch_one("SELECT participant_id FROM conversions WHERE space = $1 AND id = $2", &[space.into(), id.uuid().into()], |row| row.get::<Uuid>(0)).await?,
+            Some(id) => {
+                work.tx
+                    .fetch_one("SELECT participant_id FROM conversions WHERE space = $1 AND id = $2", &[space.into(), id.uuid().into()], |row| {
+                        row.get::<Uuid>(0)
+                    })
+                    .await?
+            }
             None => None,
         };
         let (Some(id), Some(owner)) = (id, owner) else {
             if let ConversionKey::Id(_) = self.conversion {
                 return Err(Error::NotFound { what: "conversion" });
             }
-            let decision = Decision { outcome: Outcome::Ignored, reason: Reason::ConversionKnown, checks: vec![Check::new(Reason::ConversionKnown, false, "a conversion of that id", "none")] };
+            let decision = Decision {
+                outcome: Outcome::Ignored,
+                reason: Reason::ConversionKnown,
+                checks: vec![Check::new(Reason::ConversionKnown, false, "a conversion of that id", "none")],
+            };
             if let Some(refund) = &self.external_id {
                 signal.key = format!("refund::{refund}");
                 if let Some(record) = work.seen(&signal.key).await? {
@@ -784,7 +857,12 @@ impl Act for Recheck {
         }
         work.record(&signal, &decision, Some(case.campaign.version)).await?;
         let lead = case.lead_view(work.shared);
-        Ok(Answer { rewards, qualified, already_qualified: !qualified && case.lead.lead_status == Some(LeadStatus::Qualified), ..answer(signal.id, decision, Some(lead)) })
+        Ok(Answer {
+            rewards,
+            qualified,
+            already_qualified: !qualified && case.lead.lead_status == Some(LeadStatus::Qualified),
+            ..answer(signal.id, decision, Some(lead))
+        })
     }
 }
 
@@ -888,7 +966,12 @@ pub async fn explanation(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: Lea
     };
     Ok(Explanation {
         since: decided.map_or(lead.lead_since.unwrap_or(lead.created_at), |signal| signal.received_at),
-        decided_by: decided.map(|signal| DecidedBy { signal_id: signal.id, actor: signal.actor.clone(), source: signal.source.clone(), version: signal.version }),
+        decided_by: decided.map(|signal| DecidedBy {
+            signal_id: signal.id,
+            actor: signal.actor.clone(),
+            source: signal.source.clone(),
+            version: signal.version,
+        }),
         lead: lead.lead_view(&campaign, &referrer, shared),
         verdict,
         version: campaign.version,
@@ -904,7 +987,13 @@ pub async fn explanation(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: Lea
 fn next_of(rewards: &[view::Reward]) -> String {
     use goodword_core::reward::RewardState as S;
     let waiting = |state: S| rewards.iter().filter(|reward| reward.state == state).count();
-    for (state, text) in [(S::Failed, "could not be issued: retry"), (S::InReview, "in review: approve or reject"), (S::Approved, "approved: issue"), (S::OnHold, "on hold: see its reason"), (S::Issuing, "being issued: confirm or report a failure")] {
+    for (state, text) in [
+        (S::Failed, "could not be issued: retry"),
+        (S::InReview, "in review: approve or reject"),
+        (S::Approved, "approved: issue"),
+        (S::OnHold, "on hold: see its reason"),
+        (S::Issuing, "being issued: confirm or report a failure"),
+    ] {
         let count = waiting(state);
         if count > 0 {
             return format!("{count} {} {text}.", if count == 1 { "reward is" } else { "rewards are" });

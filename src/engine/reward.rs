@@ -60,7 +60,10 @@ const SELECT: &str = "SELECT no, id, campaign_id, definition_id, version, benefi
 /// Money from its two columns.
 pub(super) fn money(row: &Row<'_>, minor: usize, currency: usize) -> store::Result<Option<Money>> {
     match (row.get::<Option<i64>>(minor)?, row.get::<Option<String>>(currency)?) {
-        (Some(minor), Some(code)) => code.parse::<Currency>().map(|currency| Some(Money::new(minor, currency))).map_err(|_| store::Error::Database(format!("there is no currency {code}"))),
+        (Some(minor), Some(code)) => code
+            .parse::<Currency>()
+            .map(|currency| Some(Money::new(minor, currency)))
+            .map_err(|_| store::Error::Database(format!("there is no currency {code}"))),
         _ => Ok(None),
     }
 }
@@ -234,7 +237,14 @@ pub async fn list(tx: &mut Tx<'_>, shared: &Shared, space: Space, filter: &Rewar
 /// Lead and referrer are locked by the caller, so counts and limits are exact; the
 /// budget's row is locked here; and the unique key on (definition, cause, beneficiary)
 /// stands behind it all.
-pub(super) async fn give(work: &mut Work<'_, '_>, signal: SignalId, campaign: &Campaign, lead: &Participant, referrer: &Participant, occasion: &Occasion) -> Result<(Vec<view::Reward>, Vec<Check>)> {
+pub(super) async fn give(
+    work: &mut Work<'_, '_>,
+    signal: SignalId,
+    campaign: &Campaign,
+    lead: &Participant,
+    referrer: &Participant,
+    occasion: &Occasion,
+) -> Result<(Vec<view::Reward>, Vec<Check>)> {
     let configuration = campaign.configuration.clone();
     let candidates = decide::candidates(&configuration.rewards, occasion);
     let mut given = Vec::with_capacity(candidates.len());
@@ -285,7 +295,15 @@ async fn existing(work: &mut Work<'_, '_>, candidate: &Candidate<'_>, beneficiar
     Ok(work.tx.fetch_one(&sql, &args, RewardRow::read).await?)
 }
 
-async fn facts<'a>(work: &mut Work<'_, '_>, campaign: &'a Campaign, candidate: &Candidate<'_>, beneficiary: Uuid, at: Timestamp, before: Option<RewardState>, risk: &'a [Reason]) -> Result<RewardFacts<'a>> {
+async fn facts<'a>(
+    work: &mut Work<'_, '_>,
+    campaign: &'a Campaign,
+    candidate: &Candidate<'_>,
+    beneficiary: Uuid,
+    at: Timestamp,
+    before: Option<RewardState>,
+    risk: &'a [Reason],
+) -> Result<RewardFacts<'a>> {
     let space = work.context.space;
     let settings = campaign.settings();
     let definition = candidate.definition;
@@ -336,7 +354,15 @@ fn budget_period(campaign: &Campaign, amount: Option<Money>, at: Timestamp) -> O
     amount.filter(|amount| amount.currency == budget.amount.currency).map(|_| at.start_of(budget.period).ms())
 }
 
-async fn insert(work: &mut Work<'_, '_>, signal: SignalId, campaign: &Campaign, candidate: &Candidate<'_>, beneficiary: Uuid, lead: LeadId, grant: &Grant) -> Result<RewardRow> {
+async fn insert(
+    work: &mut Work<'_, '_>,
+    signal: SignalId,
+    campaign: &Campaign,
+    candidate: &Candidate<'_>,
+    beneficiary: Uuid,
+    lead: LeadId,
+    grant: &Grant,
+) -> Result<RewardRow> {
     let space = work.context.space;
     let now = work.now();
     let id: RewardId = work.mint.id();
@@ -422,7 +448,14 @@ async fn insert(work: &mut Work<'_, '_>, signal: SignalId, campaign: &Campaign, 
 }
 
 /// A reward that was taken back when its lead lost the qualification lives again.
-async fn reinstate(work: &mut Work<'_, '_>, campaign: &Campaign, candidate: &Candidate<'_>, row: RewardRow, signal: SignalId, grant: &Grant) -> Result<RewardRow> {
+async fn reinstate(
+    work: &mut Work<'_, '_>,
+    campaign: &Campaign,
+    candidate: &Candidate<'_>,
+    row: RewardRow,
+    signal: SignalId,
+    grant: &Grant,
+) -> Result<RewardRow> {
     let now = work.now();
     let coupon = match (&row.coupon, candidate.value) {
         (None, RewardValue::Coupon {}) if grant.reason != Reason::CouponLeft => take_coupon(work, campaign, row.definition, row.id).await?,
@@ -507,7 +540,17 @@ const POOL_WARNINGS_PERCENT: [i64; 3] = [85, 95, 100];
 
 /// Writes the history of what a grant passed through, and tells the world of each step.
 #[expect(clippy::too_many_arguments, reason = "what an event shows is what was read before, so that nothing is read twice")]
-async fn settle(work: &mut Work<'_, '_>, signal: SignalId, campaign: &Campaign, definition: &RewardDefinition, row: RewardRow, grant: &Grant, first: bool, lead: &Participant, referrer: &Participant) -> Result<view::Reward> {
+async fn settle(
+    work: &mut Work<'_, '_>,
+    signal: SignalId,
+    campaign: &Campaign,
+    definition: &RewardDefinition,
+    row: RewardRow,
+    grant: &Grant,
+    first: bool,
+    lead: &Participant,
+    referrer: &Participant,
+) -> Result<view::Reward> {
     let beneficiary = if row.role == Role::Lead { lead } else { referrer };
     let view = row.view(campaign, definition.terms.name.as_str(), beneficiary);
     let mut n = next_entry(work, row.id, first).await?;
@@ -555,7 +598,16 @@ async fn next_entry(work: &mut Work<'_, '_>, id: RewardId, new: bool) -> Result<
 }
 
 #[expect(clippy::too_many_arguments, reason = "one column each")]
-async fn append(work: &mut Work<'_, '_>, id: RewardId, n: i64, state: RewardState, reason: Reason, note: Option<&str>, amount: Option<Money>, signal: SignalId) -> Result<()> {
+async fn append(
+    work: &mut Work<'_, '_>,
+    id: RewardId,
+    n: i64,
+    state: RewardState,
+    reason: Reason,
+    note: Option<&str>,
+    amount: Option<Money>,
+    signal: SignalId,
+) -> Result<()> {
     work.tx
         .push(
             "INSERT INTO reward_entries (space, reward_id, n, state, reason, note, amount_minor, currency, actor, signal_id, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
@@ -594,7 +646,12 @@ impl Act for Decide {
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<view::Reward> {
         let mut case = Case::open(work, self.reward).await?;
-        let signal = work.signal(action_word(self.action), Some(case.campaign.id), Some(case.row.beneficiary), &json!({"reward_id": self.reward, "note": self.note, "amount_minor": self.amount_minor}));
+        let signal = work.signal(
+            action_word(self.action),
+            Some(case.campaign.id),
+            Some(case.row.beneficiary),
+            &json!({"reward_id": self.reward, "note": self.note, "amount_minor": self.amount_minor}),
+        );
         match case.row.state.after(self.action) {
             Err(Reason::AlreadyDone) => return Ok(case.view()),
             Err(reason) => {
@@ -635,7 +692,10 @@ impl Act for Decide {
                 let left = case.row.amount.map_or(0, |amount| amount.minor) - case.row.reversed_minor;
                 let minor = self.amount_minor.unwrap_or(left);
                 if minor > left || (case.row.amount.is_some() && minor <= 0) {
-                    return Err(Error::Invalid { field: "/amount_minor".into(), expected: format!("1 to {left} minor units, which is what is left of the reward") });
+                    return Err(Error::Invalid {
+                        field: "/amount_minor".into(),
+                        expected: format!("1 to {left} minor units, which is what is left of the reward"),
+                    });
                 }
                 case.reverse(work, minor, minor == left, Reason::Done, note, signal.id).await?;
             }
@@ -691,7 +751,8 @@ impl Act for SetBasis {
         if case.row.basis == Some(self.basis) && case.row.amount == Some(amount) {
             return Ok(case.view());
         }
-        let signal = work.signal("reward.total_spend", Some(case.campaign.id), Some(case.row.beneficiary), &json!({"reward_id": self.reward, "basis": self.basis}));
+        let signal =
+            work.signal("reward.total_spend", Some(case.campaign.id), Some(case.row.beneficiary), &json!({"reward_id": self.reward, "basis": self.basis}));
         let now = work.now();
         let period = budget_period(&case.campaign, Some(amount), now);
         if let (Some(period), Some(budget)) = (period, case.campaign.settings().budget) {
@@ -740,7 +801,8 @@ impl Act for EndHold {
         if case.row.state != RewardState::OnHold || until.is_none_or(|until| until > work.context.now) {
             return Ok(());
         }
-        let mut signal = work.signal("clock.hold_ended", Some(case.campaign.id), Some(case.row.beneficiary), &json!({"reward_id": self.reward, "hold_until": until}));
+        let mut signal =
+            work.signal("clock.hold_ended", Some(case.campaign.id), Some(case.row.beneficiary), &json!({"reward_id": self.reward, "hold_until": until}));
         signal.key = format!("hold:{}:{}", self.reward, until.map_or(0, Timestamp::ms));
         if work.seen(&signal.key).await?.is_some() {
             return Ok(());
@@ -866,7 +928,10 @@ impl Case {
         }
         if self.row.coupon.take().is_some() {
             work.tx
-                .execute("UPDATE coupons SET reward_id = NULL, assigned_at = NULL WHERE space = $1 AND definition_id = $2 AND reward_id = $3", &[work.context.space.into(), self.row.definition.uuid().into(), self.row.id.uuid().into()])
+                .execute(
+                    "UPDATE coupons SET reward_id = NULL, assigned_at = NULL WHERE space = $1 AND definition_id = $2 AND reward_id = $3",
+                    &[work.context.space.into(), self.row.definition.uuid().into(), self.row.id.uuid().into()],
+                )
                 .await?;
         }
         Ok(())
@@ -898,7 +963,14 @@ pub(super) enum Ground {
 }
 
 /// Takes back what has lost its ground: cancels before, reverses after it was issued.
-pub(super) async fn take_back(work: &mut Work<'_, '_>, signal: SignalId, campaign: &Campaign, lead: &Participant, referrer: &Participant, ground: &Ground) -> Result<Vec<view::Reward>> {
+pub(super) async fn take_back(
+    work: &mut Work<'_, '_>,
+    signal: SignalId,
+    campaign: &Campaign,
+    lead: &Participant,
+    referrer: &Participant,
+    ground: &Ground,
+) -> Result<Vec<view::Reward>> {
     let space = work.context.space;
     let policy = campaign.settings().after_refund;
     let rows = match ground {
@@ -908,7 +980,10 @@ pub(super) async fn take_back(work: &mut Work<'_, '_>, signal: SignalId, campaig
         }
         Ground::Lead { .. } => {
             // Counted rewards of the referrer may stand in the name of another lead.
-            let sql = statement(SELECT, " WHERE space = $1 AND (lead_id = $2 OR (beneficiary_id = $3 AND (cause LIKE 'milestone:%' OR cause LIKE 'every:%'))) ORDER BY id FOR UPDATE");
+            let sql = statement(
+                SELECT,
+                " WHERE space = $1 AND (lead_id = $2 OR (beneficiary_id = $3 AND (cause LIKE 'milestone:%' OR cause LIKE 'every:%'))) ORDER BY id FOR UPDATE",
+            );
             work.tx.fetch(&sql, &[space.into(), lead.id.into(), referrer.id.into()], RewardRow::read).await?
         }
     };
@@ -923,7 +998,9 @@ pub(super) async fn take_back(work: &mut Work<'_, '_>, signal: SignalId, campaig
             Ground::Lead { qualified_leads } if counted => {
                 // Money that went out for a count stays; what did not go out waits until it is reached again.
                 let reached = count_of(&case, &case.row.cause).is_none_or(|count| count <= *qualified_leads);
-                if reached || !matches!(case.row.state, RewardState::Due | RewardState::OnHold | RewardState::InReview | RewardState::Approved | RewardState::Failed) {
+                if reached
+                    || !matches!(case.row.state, RewardState::Due | RewardState::OnHold | RewardState::InReview | RewardState::Approved | RewardState::Failed)
+                {
                     continue;
                 }
                 (None, Reason::LeadUnqualified)
@@ -931,7 +1008,8 @@ pub(super) async fn take_back(work: &mut Work<'_, '_>, signal: SignalId, campaig
             Ground::Lead { .. } if case.definition.terms.trigger == Trigger::Joined => continue,
             Ground::Lead { .. } => (None, Reason::LeadUnqualified),
         };
-        let facts = TouchedReward { state: case.row.state, value: &value, amount: case.row.amount, reversed_minor: case.row.reversed_minor, basis: case.row.basis };
+        let facts =
+            TouchedReward { state: case.row.state, value: &value, amount: case.row.amount, reversed_minor: case.row.reversed_minor, basis: case.row.basis };
         match decide::take_back(&facts, kept, policy) {
             RewardChange::Keep => continue,
             RewardChange::Reduce(amount) => {
@@ -954,7 +1032,8 @@ pub(super) async fn take_back(work: &mut Work<'_, '_>, signal: SignalId, campaig
             }
             RewardChange::Note => {
                 case.row.reason = Reason::Refunded;
-                case.write(work, EventType::RewardRefundNoted, Some("Refunded after it was issued; the campaign's policy is to leave it."), None, signal).await?;
+                case.write(work, EventType::RewardRefundNoted, Some("Refunded after it was issued; the campaign's policy is to leave it."), None, signal)
+                    .await?;
             }
         }
         touched.push(case.view());

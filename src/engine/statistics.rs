@@ -35,7 +35,8 @@ pub enum Metric {
 }
 
 impl Metric {
-    pub const ALL: [Metric; 8] = [Self::Visits, Self::BotVisits, Self::Referrers, Self::Leads, Self::Qualified, Self::Conversions, Self::RewardsDue, Self::Rewarded];
+    pub const ALL: [Metric; 8] =
+        [Self::Visits, Self::BotVisits, Self::Referrers, Self::Leads, Self::Qualified, Self::Conversions, Self::RewardsDue, Self::Rewarded];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -139,13 +140,16 @@ impl Command for CatchUp {
 impl CatchUp {
     /// Where the consumer stands; its row is locked, so that one node counts at a time.
     async fn position(&self, tx: &mut Tx<'_>, name: &'static str) -> Result<(i64, i64)> {
-        tx.execute("INSERT INTO consumers (name, txid, seq, updated_at) VALUES ($1, 0, 0, $2) ON CONFLICT DO NOTHING", &[name.into(), self.now.ms().into()]).await?;
+        tx.execute("INSERT INTO consumers (name, txid, seq, updated_at) VALUES ($1, 0, 0, $2) ON CONFLICT DO NOTHING", &[name.into(), self.now.ms().into()])
+            .await?;
         let sql = "SELECT txid, seq FROM consumers WHERE name = $1 FOR UPDATE";
         Ok(tx.fetch_one(sql, &[name.into()], |row| Ok((row.get(0)?, row.get(1)?))).await?.unwrap_or((0, 0)))
     }
 
     async fn move_to(&self, tx: &mut Tx<'_>, name: &'static str, (txid, seq): (i64, i64)) -> Result<()> {
-        Ok(tx.push("UPDATE consumers SET txid = $2, seq = $3, updated_at = $4 WHERE name = $1", &[name.into(), txid.into(), seq.into(), self.now.ms().into()]).await?)
+        Ok(tx
+            .push("UPDATE consumers SET txid = $2, seq = $3, updated_at = $4 WHERE name = $1", &[name.into(), txid.into(), seq.into(), self.now.ms().into()])
+            .await?)
     }
 
     async fn events(&self, tx: &mut Tx<'_>, cells: &mut BTreeMap<Cell, Added>, people: &mut BTreeMap<(i64, Uuid), Gained>) -> Result<bool> {
@@ -211,7 +215,17 @@ impl CatchUp {
     async fn visits(&self, tx: &mut Tx<'_>, cells: &mut BTreeMap<Cell, Added>, people: &mut BTreeMap<(i64, Uuid), Gained>) -> Result<bool> {
         let from = self.position(tx, "statistics.visits").await?;
         let sql = "SELECT txid, seq, space, campaign_id, participant_id, at, bot, source FROM visits WHERE (txid, seq) > ($1, $2) AND {settled} ORDER BY txid, seq LIMIT $3";
-        let read = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?), row.get::<i64>(2)?, row.get::<Uuid>(3)?, row.get::<Uuid>(4)?, Timestamp::from_ms(row.get(5)?), row.get::<bool>(6)?, row.get::<String>(7)?));
+        let read = |row: &Row<'_>| {
+            Ok((
+                (row.get(0)?, row.get(1)?),
+                row.get::<i64>(2)?,
+                row.get::<Uuid>(3)?,
+                row.get::<Uuid>(4)?,
+                Timestamp::from_ms(row.get(5)?),
+                row.get::<bool>(6)?,
+                row.get::<String>(7)?,
+            ))
+        };
         let rows = tx.fetch(sql, &[from.0.into(), from.1.into(), BATCH.into()], read).await?;
         let Some(&(position, ..)) = rows.last() else { return Ok(false) };
         let more = rows.len() as i64 == BATCH;
@@ -325,7 +339,8 @@ const ROWS_MAX: i64 = 50_000;
 
 async fn cells(tx: &mut Tx<'_>, space: Space, scope: &Scope, column: &str) -> Result<Vec<(String, Metric, i64, String, i64)>> {
     let (from, to) = scope.days();
-    let filter = if scope.campaign.is_some() { "campaign_id = $4" } else { "campaign_id IN (SELECT id FROM campaigns WHERE space = $1 AND deleted_at IS NULL)" };
+    let filter =
+        if scope.campaign.is_some() { "campaign_id = $4" } else { "campaign_id IN (SELECT id FROM campaigns WHERE space = $1 AND deleted_at IS NULL)" };
     let sql = format!(
         "SELECT {column}, metric, CAST(sum(count) AS bigint), currency, CAST(sum(amount_minor) AS bigint) FROM statistics_daily WHERE space = $1 AND day >= $2 AND day <= $3 AND {filter} GROUP BY 1, 2, 4 ORDER BY 1 LIMIT {ROWS_MAX}"
     );
@@ -399,7 +414,10 @@ pub struct TopReferrer {
 pub async fn top_referrers(tx: &mut Tx<'_>, shared: &super::Shared, space: Space, campaign: Option<CampaignId>, limit: i64) -> Result<Vec<TopReferrer>> {
     let campaigns = match campaign {
         Some(id) => vec![id.uuid()],
-        None => tx.fetch("SELECT id FROM campaigns WHERE space = $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT 200", &[space.into()], |row| row.get::<Uuid>(0)).await?,
+        None => {
+            tx.fetch("SELECT id FROM campaigns WHERE space = $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT 200", &[space.into()], |row| row.get::<Uuid>(0))
+                .await?
+        }
     };
     let mut found = Vec::new();
     for id in campaigns {

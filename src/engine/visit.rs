@@ -86,7 +86,9 @@ impl Recorder {
             while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
                 if batch.len() < BATCH_MAX {
                     tokio::time::sleep(Duration::from_millis(FLUSH_EVERY_MS)).await;
-                    while batch.len() < BATCH_MAX && let Ok(visit) = receiver.try_recv() {
+                    while batch.len() < BATCH_MAX
+                        && let Ok(visit) = receiver.try_recv()
+                    {
                         batch.push(visit);
                     }
                 }
@@ -217,8 +219,18 @@ impl Command for ForgetAddresses {
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64> {
         // A bounded number at a time, so that nobody waits long behind it.
-        let visits = tx.execute("UPDATE visits SET ip = NULL WHERE seq IN (SELECT seq FROM visits WHERE ip IS NOT NULL AND at < $1 ORDER BY seq LIMIT 2000)", &[self.before.ms().into()]).await?;
-        let people = tx.execute("UPDATE participants SET ip = NULL WHERE no IN (SELECT no FROM participants WHERE ip IS NOT NULL AND created_at < $1 LIMIT 2000)", &[self.before.ms().into()]).await?;
+        let visits = tx
+            .execute(
+                "UPDATE visits SET ip = NULL WHERE seq IN (SELECT seq FROM visits WHERE ip IS NOT NULL AND at < $1 ORDER BY seq LIMIT 2000)",
+                &[self.before.ms().into()],
+            )
+            .await?;
+        let people = tx
+            .execute(
+                "UPDATE participants SET ip = NULL WHERE no IN (SELECT no FROM participants WHERE ip IS NOT NULL AND created_at < $1 LIMIT 2000)",
+                &[self.before.ms().into()],
+            )
+            .await?;
         Ok(visits + people)
     }
 }

@@ -114,7 +114,14 @@ where
         work.tx
             .push(
                 "INSERT INTO idempotency (space, key, request_hash, status, body, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
-                &[space.into(), key.key.as_str().into(), Arg::Bytes(&key.request_hash), i64::from(reply.status).into(), reply.body.as_str().into(), work.context.now.ms().into()],
+                &[
+                    space.into(),
+                    key.key.as_str().into(),
+                    Arg::Bytes(&key.request_hash),
+                    i64::from(reply.status).into(),
+                    reply.body.as_str().into(),
+                    work.context.now.ms().into(),
+                ],
             )
             .await?;
         Ok(reply)
@@ -200,7 +207,15 @@ impl Work<'_, '_> {
     /// A signal of somebody's doing that has no key in the world outside.
     pub fn signal(&mut self, kind: &'static str, campaign: Option<CampaignId>, participant: Option<Uuid>, payload: &impl Serialize) -> Signal {
         let id: SignalId = self.mint.id();
-        Signal { id, key: format!("{kind}:{id}"), kind, campaign, participant, occurred_at: self.now(), payload: serde_json::to_string(payload).unwrap_or_default() }
+        Signal {
+            id,
+            key: format!("{kind}:{id}"),
+            kind,
+            campaign,
+            participant,
+            occurred_at: self.now(),
+            payload: serde_json::to_string(payload).unwrap_or_default(),
+        }
     }
 
     /// The signal of that key, if it was told before.

@@ -125,7 +125,13 @@ pub struct Workspace {
 }
 
 fn read_workspace(row: &Row<'_>) -> store::Result<Workspace> {
-    Ok(Workspace { id: WorkspaceId::from_uuid(row.get(0)?), name: row.get(1)?, live: Space::new(row.get(2)?), test: Space::new(row.get(3)?), clock_ahead_ms: row.get(4)? })
+    Ok(Workspace {
+        id: WorkspaceId::from_uuid(row.get(0)?),
+        name: row.get(1)?,
+        live: Space::new(row.get(2)?),
+        test: Space::new(row.get(3)?),
+        clock_ahead_ms: row.get(4)?,
+    })
 }
 
 /// All workspaces of the installation, oldest first.
@@ -216,7 +222,9 @@ impl Act for RevokeKey {
         if before.revoked_at.is_some() {
             return Ok(before);
         }
-        work.tx.execute("UPDATE api_keys SET revoked_at = $3 WHERE space = $1 AND id = $2", &[space.into(), self.id.uuid().into(), work.context.now.ms().into()]).await?;
+        work.tx
+            .execute("UPDATE api_keys SET revoked_at = $3 WHERE space = $1 AND id = $2", &[space.into(), self.id.uuid().into(), work.context.now.ms().into()])
+            .await?;
         note(work, "api_key.revoke", &json!({"id": self.id})).await?;
         Ok(ApiKey { revoked_at: Some(work.now()), ..before })
     }
@@ -241,7 +249,10 @@ impl Act for UpdateKey {
             return Err(Error::Invalid { field: "/scopes".into(), expected: "at least one scope".into() });
         }
         work.tx
-            .execute("UPDATE api_keys SET name = coalesce($3, name), scopes = coalesce($4, scopes) WHERE space = $1 AND id = $2", &[space.into(), self.id.uuid().into(), self.name.as_ref().map(Line::as_str).into(), scopes.as_deref().into()])
+            .execute(
+                "UPDATE api_keys SET name = coalesce($3, name), scopes = coalesce($4, scopes) WHERE space = $1 AND id = $2",
+                &[space.into(), self.id.uuid().into(), self.name.as_ref().map(Line::as_str).into(), scopes.as_deref().into()],
+            )
             .await?;
         note(work, "api_key.update", &json!({"id": self.id, "name": self.name, "scopes": self.scopes})).await?;
         key(work.tx, space, self.id).await
