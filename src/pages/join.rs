@@ -4,7 +4,8 @@ use super::{
     form::Form,
     layout::{Icon, Page, Site, halo, how, ticket},
     message::Message,
-    words::{fill, fill_markup},
+    landing::fill_offer,
+    words::{fill, fill_markup, referrer_in},
 };
 use goodword_core::campaign;
 use maud::{Markup, html};
@@ -68,14 +69,14 @@ impl Join<'_> {
         let (site, words) = (&self.site, self.site.language.words());
         let (headline, title) = match &self.words.join_headline {
             Some(own) => {
-                let (gives, gets) = (self.gives.unwrap_or(words.a_reward), self.gets.unwrap_or(words.a_reward));
+                let gets = self.gets.unwrap_or(words.a_reward);
                 let markup = fill_markup(own.as_str(), |slot| match slot {
                     "reward" => Some(html! { em { (gets) } }),
                     "company" => Some(html! { bdi { (site.company) } }),
-                    "referrer" => Some(html! { (words.a_friend) }),
+                    "referrer" => Some(html! { (referrer_in(own.as_str(), None, words)) }),
                     _ => None,
                 });
-                (site.own(markup), fill(own.as_str(), &[("reward", gets), ("company", site.company), ("referrer", words.a_friend), ("gives", gives)]))
+                (site.own(markup), fill_offer(own.as_str(), site, None, self.gets))
             }
             None => headline(site, self.gives, self.gets),
         };

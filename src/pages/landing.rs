@@ -5,7 +5,7 @@ use super::{
     form::Form,
     layout::{Icon, Page, Site, halo, how, icon, ticket},
     message::Message,
-    words::{fill, fill_markup},
+    words::{fill, fill_markup, referrer_in},
 };
 use goodword_core::campaign;
 use maud::{Markup, html};
@@ -25,26 +25,21 @@ pub struct Landing<'a> {
 }
 
 impl Landing<'_> {
-    /// What the slots of the campaign's words mean on this page.
-    fn slot(&self, name: &str, emphasise: bool) -> Option<Markup> {
+    /// A template with its slots filled in.
+    fn say(&self, template: &str, emphasise: bool) -> Markup {
         let words = self.site.language.words();
-        match name {
-            "referrer" => Some(html! { bdi { (self.referrer.unwrap_or(words.a_friend)) } }),
-            "reward" if emphasise => Some(html! { em { (self.reward.unwrap_or(words.a_reward)) } }),
-            "reward" => Some(html! { (self.reward.unwrap_or(words.a_reward)) }),
+        let reward = self.reward.unwrap_or(words.a_reward);
+        fill_markup(template, |slot| match slot {
+            "referrer" => Some(html! { bdi { (referrer_in(template, self.referrer, words)) } }),
+            "reward" if emphasise => Some(html! { em { (reward) } }),
+            "reward" => Some(html! { (reward) }),
             "company" => Some(html! { bdi { (self.site.company) } }),
             _ => None,
-        }
-    }
-
-    fn say(&self, template: &str) -> Markup {
-        fill_markup(template, |slot| self.slot(slot, false))
+        })
     }
 
     fn plain(&self, template: &str) -> String {
-        let words = self.site.language.words();
-        let (referrer, reward) = (self.referrer.unwrap_or(words.a_friend), self.reward.unwrap_or(words.a_reward));
-        fill(template, &[("referrer", referrer), ("reward", reward), ("company", self.site.company)])
+        fill_offer(template, &self.site, self.referrer, self.reward)
     }
 
     /// The headline's template, and whether it is the campaign's own.
@@ -69,31 +64,31 @@ impl Landing<'_> {
     /// What stands below the button.
     pub fn privacy(site: &Site, referrer: Option<&str>) -> Markup {
         let words = site.language.words();
-        fill_markup(words.offer_privacy, |_| Some(html! { bdi { (referrer.unwrap_or(words.a_friend)) } }))
+        fill_markup(words.offer_privacy, |_| Some(html! { bdi { (referrer_in(words.offer_privacy, referrer, words)) } }))
     }
 
     pub fn html(&self) -> Markup {
         let (site, words) = (&self.site, self.site.language.words());
         let (headline, own) = self.headline();
-        let emphasised = fill_markup(headline, |slot| self.slot(slot, true));
+        let emphasised = self.say(headline, true);
         let title = self.plain(headline);
         let lede = match &self.words.text {
             Some(_) => None,
             None if self.reward.is_some() => Some(words.offer_lede),
             None => Some(words.offer_plain_lede),
         };
-        let steps = |[what, more]: [&str; 2]| [self.say(what), self.say(more)];
+        let steps = |[what, more]: [&str; 2]| [self.say(what, false), self.say(more, false)];
         let last = if self.reward.is_some() { words.friend_how[2] } else { words.friend_how_last_plain };
         let body = html! {
             section.hero.offer aria-labelledby="h" {
                 (halo())
                 div.say {
                     h1 #h { @if own { (site.own(emphasised)) } @else { (emphasised) } }
-                    @if let Some(lede) = lede { p.lede { (self.say(lede)) } }
+                    @if let Some(lede) = lede { p.lede { (self.say(lede, false)) } }
                     @if let Some(text) = &self.words.text { (site.own_paragraphs("lede", &self.plain(text))) }
                     @if let Some(reward) = self.reward {
                         div.tickets aria-hidden="true" {
-                            (ticket(words.for_you, reward, self.referrer.map(|_| self.say(words.from)), Icon::Gift, Some(self.code)))
+                            (ticket(words.for_you, reward, self.referrer.map(|_| self.say(words.from, false)), Icon::Gift, Some(self.code)))
                         }
                     }
                 }
@@ -108,6 +103,12 @@ impl Landing<'_> {
         let description = self.words.text.as_deref().map_or_else(|| self.plain(lede.unwrap_or_default()), |text| shorten(&self.plain(text)));
         Page { site, title, description: Some(description), corner: None, body }.html()
     }
+}
+
+/// A template of the offer as plain text; also what is proposed for sharing.
+pub fn fill_offer(template: &str, site: &Site, referrer: Option<&str>, reward: Option<&str>) -> String {
+    let words = site.language.words();
+    fill(template, &[("referrer", &referrer_in(template, referrer, words)), ("reward", reward.unwrap_or(words.a_reward)), ("company", site.company)])
 }
 
 /// As much as messengers show of a page.
@@ -133,7 +134,7 @@ pub struct Thanks<'a> {
 impl Thanks<'_> {
     pub fn html(&self) -> Markup {
         let (site, words) = (&self.site, self.site.language.words());
-        let values = [("referrer", self.referrer.unwrap_or(words.a_friend)), ("reward", self.reward.unwrap_or(words.a_reward)), ("company", site.company)];
+        let say = |template: &str| fill_offer(template, site, self.referrer, self.reward);
         let body = html! {
             section.hero.centre aria-labelledby="h" {
                 (halo())
@@ -141,8 +142,8 @@ impl Thanks<'_> {
                     div.sign aria-hidden="true" { (icon(Icon::Check)) }
                     h1 #h { (words.thanks) }
                     @match &self.words.thanks {
-                        Some(own) => (site.own_paragraphs("lede", &fill(own, &values))),
-                        None => p.lede { (fill(words.thanks_text, &values)) },
+                        Some(own) => (site.own_paragraphs("lede", &say(own))),
+                        None => p.lede { (say(words.thanks_text)) },
                     }
                     @if let Some(destination) = self.destination {
                         a.p-btn.go href=(destination) { span { (site.say(words.go_to)) } (icon(Icon::Arrow)) }

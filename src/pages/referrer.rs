@@ -147,7 +147,7 @@ impl Referrer<'_> {
         html! {
             nav.share aria-label=(words.share) {
                 @for social in Social::ALL {
-                    a href=(social.url(&self.share)) rel="noopener noreferrer" {
+                    a.touch[social.needs_app()] href=(social.url(&self.share)) rel="noopener noreferrer" {
                         (icon(social.icon()))
                         (social.brand().unwrap_or(if social == Social::Sms { words.sms } else { words.email_social }))
                     }
@@ -164,7 +164,7 @@ impl Referrer<'_> {
         let reached = goal.reached.clamp(0, goal.goal);
         let sentence = fill(words.reached, &[("reached", &language.number(reached)), ("goal", &language.number(goal.goal))]);
         html! {
-            section.panel aria-labelledby="goal" {
+            section.panel.goal aria-labelledby="goal" {
                 h2 #goal { (fill(words.next_goal, &[("reward", &goal.reward)])) }
                 @if (1..=SEGMENTS_MAX).contains(&goal.goal) {
                     div.steps role="img" aria-label=(sentence) {

@@ -77,6 +77,11 @@ impl Social {
         }
     }
 
+    /// Whether the address opens an app and nothing else.
+    pub const fn needs_app(self) -> bool {
+        matches!(self, Social::Messenger)
+    }
+
     pub const fn icon(self) -> Icon {
         match self {
             Social::Sms => Icon::Sms,

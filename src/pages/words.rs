@@ -14,7 +14,8 @@ pub struct Words {
     pub footer: &'static str,
     pub terms: &'static str,
     pub go_to: &'static str,
-    pub a_friend: &'static str,
+    /// At the beginning of a sentence, and within.
+    pub a_friend: [&'static str; 2],
     pub a_reward: &'static str,
 
     pub required_note: &'static str,
@@ -159,7 +160,7 @@ pub static EN: Words = Words {
     footer: "{company} referral programme",
     terms: "Terms",
     go_to: "Go to {company}",
-    a_friend: "A friend",
+    a_friend: ["A friend", "a friend"],
     a_reward: "a reward",
 
     required_note: "Fields with * are required.",
@@ -197,10 +198,10 @@ pub static EN: Words = Words {
     from: "from {referrer}",
     friend_how: [
         ["Leave your details", "A name and an e-mail address. It takes half a minute."],
-        ["Become a customer", "{company} knows that {referrer} sent you."],
-        ["Enjoy {reward}", "You have {referrer} to thank for it."],
+        ["Become a customer", "{company} knows who sent you."],
+        ["Enjoy {reward}", "{referrer} thought of you."],
     ],
-    friend_how_last_plain: ["Everybody is glad", "You found something good, and {referrer} helped."],
+    friend_how_last_plain: ["Everybody is glad", "{referrer} thought of you, and you found something good."],
     how: "How it works",
 
     thanks: "Thank you!",
@@ -261,7 +262,7 @@ pub static EN: Words = Words {
     no_rewards: "Your first reward will appear here.",
     your_codes: "Your codes",
     next_goal: "Next: {reward}",
-    reached: "{reached} of {goal}",
+    reached: "{reached} of {goal} friends",
     people: "People you referred",
     nobody: "Nobody yet",
     nobody_text: "The best first step is a message to one person who comes to mind right now.",
@@ -316,7 +317,7 @@ pub static DE: Words = Words {
     footer: "Empfehlungsprogramm von {company}",
     terms: "Teilnahmebedingungen",
     go_to: "Zu {company}",
-    a_friend: "Jemand",
+    a_friend: ["Jemand", "jemandem"],
     a_reward: "eine Prämie",
 
     required_note: "Felder mit * müssen ausgefüllt werden.",
@@ -355,9 +356,9 @@ pub static DE: Words = Words {
     friend_how: [
         ["Angaben machen", "Name und E-Mail-Adresse, das dauert eine halbe Minute."],
         ["Kundin oder Kunde werden", "{company} weiß, wer Sie geschickt hat."],
-        ["{reward} genießen", "Und sich bei {referrer} bedanken."],
+        ["{reward} genießen", "{referrer} hat an Sie gedacht."],
     ],
-    friend_how_last_plain: ["Alle freuen sich", "Sie haben etwas Gutes gefunden, und {referrer} hat geholfen."],
+    friend_how_last_plain: ["Alle freuen sich", "{referrer} hat an Sie gedacht, und Sie haben etwas Gutes gefunden."],
     how: "So geht es",
 
     thanks: "Vielen Dank!",
@@ -418,7 +419,7 @@ pub static DE: Words = Words {
     no_rewards: "Hier erscheint Ihre erste Prämie.",
     your_codes: "Ihre Codes",
     next_goal: "Als Nächstes: {reward}",
-    reached: "{reached} von {goal}",
+    reached: "{reached} von {goal} Personen",
     people: "Ihre Empfehlungen",
     nobody: "Noch niemand",
     nobody_text: "Am besten beginnt man mit einer Nachricht an einen Menschen, der einem gerade einfällt.",
@@ -644,6 +645,12 @@ pub fn fill_markup(template: &str, value: impl Fn(&str) -> Option<Markup>) -> Ma
             }
         }
     }
+}
+
+/// The referrer as a template calls for it: by name, or by a word that fits its place.
+pub fn referrer_in(template: &str, name: Option<&str>, words: &'static Words) -> String {
+    let inside = !template.trim_start().starts_with("{referrer}");
+    name.unwrap_or(words.a_friend[usize::from(inside)]).to_owned()
 }
 
 /// A first name that can stand in a headline of the company's page, or none: what
