@@ -247,7 +247,7 @@ pub static EN: Words = Words {
     link_copied: "Link copied",
     share: "Share your link",
     more: "More",
-    sms: "Text message",
+    sms: "SMS",
     email_social: "E-mail",
     share_subject: "{company}: something for you",
     share_text: "I thought of you: with this link you get {reward} at {company}.",
