@@ -35,7 +35,8 @@ pub static FONT_TEXT: LazyLock<Asset> = LazyLock::new(|| font("geist-latin", inc
 pub static FONT_TEXT_EXT: LazyLock<Asset> = LazyLock::new(|| font("geist-latin-ext", include_bytes!("assets/geist-latin-ext-wght-normal.woff2")));
 pub static FONT_HEAD: LazyLock<Asset> = LazyLock::new(|| font("bricolage", include_bytes!("assets/bricolage-700-latin.woff2")));
 pub static ICON: LazyLock<Asset> = LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", Cow::Borrowed(include_bytes!("assets/icon.svg"))));
-pub static JS: LazyLock<Asset> = LazyLock::new(|| Asset::new("public", "js", "text/javascript; charset=utf-8", Cow::Borrowed(include_bytes!("assets/public.js"))));
+pub static JS: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("public", "js", "text/javascript; charset=utf-8", Cow::Borrowed(include_bytes!("assets/public.js"))));
 /// The stylesheet names the fonts by their file; here they get their hashed addresses.
 pub static CSS: LazyLock<Asset> = LazyLock::new(|| {
     let css = [("geist-latin-wght-normal", &FONT_TEXT), ("geist-latin-ext-wght-normal", &FONT_TEXT_EXT), ("bricolage-700-latin", &FONT_HEAD)]

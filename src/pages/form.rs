@@ -194,7 +194,10 @@ pub fn read(input: &Input, fields: &[Field], site: &Site) -> Result<Person, Vec<
         match answer(field, input.field(&field.key)) {
             Ok(Some(value)) => _ = values.insert(field.key.clone(), value),
             Ok(None) => {}
-            Err(message) => mistake(format!("{FIELD}{}", field.key), fill(message(words), &[("label", field.label.as_str()), ("count", &site.language.number(TEXT_LEN_MAX as i64))])),
+            Err(message) => mistake(
+                format!("{FIELD}{}", field.key),
+                fill(message(words), &[("label", field.label.as_str()), ("count", &site.language.number(TEXT_LEN_MAX as i64))]),
+            ),
         }
     }
     if site.terms.is_some() && input.get(TERMS).is_empty() {
@@ -511,7 +514,10 @@ mod tests {
         let person = read(&input, &fields(), &site(&language, Some("https://x.example/terms"))).unwrap();
         assert_eq!(person.first_name.as_str(), "Maya");
         assert_eq!(person.email.as_str(), "Maya@Example.com");
-        assert_eq!(Value::Object(person.fields), json!({"company": "Rosen & Co", "site": "https://rosen.example/", "seats": 12.5, "start": "2026-12-01", "plan": "Large", "news": true}));
+        assert_eq!(
+            Value::Object(person.fields),
+            json!({"company": "Rosen & Co", "site": "https://rosen.example/", "seats": 12.5, "start": "2026-12-01", "plan": "Large", "news": true})
+        );
     }
 
     #[test]
@@ -531,7 +537,16 @@ mod tests {
         let fields = fields();
         let input = Input::parse(b"first_name=%3Cscript%3E%22&email=x&field.plan=Large&field.news=on&your_homepage_title=spam");
         let mistakes = read(&input, &fields, &site).unwrap_err();
-        let form = Form { action: "/PRIYA24K", token: "t", fields: &fields, button: html! { "Go" }, privacy: html! {}, input: &input, mistakes: &mistakes, again: false };
+        let form = Form {
+            action: "/PRIYA24K",
+            token: "t",
+            fields: &fields,
+            button: html! { "Go" },
+            privacy: html! {},
+            input: &input,
+            mistakes: &mistakes,
+            again: false,
+        };
         let page = form.html(&site).into_string();
         assert!(page.contains(r#"value="&lt;script&gt;&quot;""#));
         assert!(page.contains(r#"<option value="Large" selected>"#));

@@ -2,9 +2,9 @@
 
 use super::{
     form::Form,
+    landing::fill_offer,
     layout::{Icon, Page, Site, halo, how, ticket},
     message::Message,
-    landing::fill_offer,
     words::{fill, fill_markup, referrer_in},
 };
 use goodword_core::campaign;
@@ -128,7 +128,16 @@ mod tests {
     fn page(words: serde_json::Value, gives: Option<&str>, gets: Option<&str>) -> String {
         let (language, words, input) = (Language::new("en"), serde_json::from_value(words).unwrap(), Input::default());
         let site = Site { company: "Northlight", home: None, terms: Some("https://northlight.example/terms"), language: &language, test: false };
-        let form = Form { action: "/join/SPRING", token: "t", fields: &[], button: Join::button(&site), privacy: Join::privacy(&site), input: &input, mistakes: &[], again: true };
+        let form = Form {
+            action: "/join/SPRING",
+            token: "t",
+            fields: &[],
+            button: Join::button(&site),
+            privacy: Join::privacy(&site),
+            input: &input,
+            mistakes: &[],
+            again: true,
+        };
         Join { site, words: &words, gives, gets, form }.html().into_string()
     }
 

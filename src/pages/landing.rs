@@ -195,7 +195,16 @@ mod tests {
     fn page(language: &str, words: serde_json::Value, referrer: Option<&str>, reward: Option<&str>) -> String {
         let (language, words, input) = (Language::new(language), serde_json::from_value(words).unwrap(), Input::default());
         let site = Site { company: "Northlight & Co", home: Some("https://northlight.example/"), terms: None, language: &language, test: false };
-        let form = Form { action: "/PRIYA24K", token: "t", fields: &[], button: Landing::button(&site, &words, reward.is_some()), privacy: Landing::privacy(&site, referrer), input: &input, mistakes: &[], again: false };
+        let form = Form {
+            action: "/PRIYA24K",
+            token: "t",
+            fields: &[],
+            button: Landing::button(&site, &words, reward.is_some()),
+            privacy: Landing::privacy(&site, referrer),
+            input: &input,
+            mistakes: &[],
+            again: false,
+        };
         Landing { site, words: &words, referrer, code: "PRIYA24K", reward, form }.html().into_string()
     }
 
@@ -211,7 +220,12 @@ mod tests {
 
     #[test]
     fn the_campaigns_words_are_text_and_nothing_more() {
-        let html = page("en", json!({"headline": "<b>{reward}</b> from {referrer}{x}", "text": "One\r\nline\n\n<script>alert(1)</script>", "button": "<Go>"}), Some("<script>"), Some("{referrer}"));
+        let html = page(
+            "en",
+            json!({"headline": "<b>{reward}</b> from {referrer}{x}", "text": "One\r\nline\n\n<script>alert(1)</script>", "button": "<Go>"}),
+            Some("<script>"),
+            Some("{referrer}"),
+        );
         assert!(html.contains("&lt;b&gt;<em>{referrer}</em>&lt;/b&gt; from <bdi>&lt;script&gt;</bdi>{x}</h1>"), "{html}");
         assert!(html.contains(r#"<p class="lede">One<br>line</p><p class="lede">&lt;script&gt;"#), "{html}");
         assert!(html.contains("&lt;Go&gt;"));

@@ -79,10 +79,19 @@ pub struct Referred {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     Joined,
-    Customer { since: Timestamp },
+    Customer {
+        since: Timestamp,
+    },
     /// A customer, and the reward for it.
-    Coming { since: Timestamp, reward: Amount, on: Option<Timestamp> },
-    Sent { since: Timestamp, reward: Amount },
+    Coming {
+        since: Timestamp,
+        reward: Amount,
+        on: Option<Timestamp>,
+    },
+    Sent {
+        since: Timestamp,
+        reward: Amount,
+    },
     NotCounted,
 }
 
@@ -239,7 +248,9 @@ impl Referrer<'_> {
             State::Joined => (Icon::User, false, words.state_joined.to_owned()),
             State::Customer { .. } => (Icon::Check, true, words.state_customer.to_owned()),
             State::Coming { reward, on: None, .. } => (Icon::Clock, true, fill(words.state_coming, &[("reward", &reward.text(language))])),
-            State::Coming { reward, on: Some(day), .. } => (Icon::Clock, true, fill(words.state_coming_on, &[("reward", &reward.text(language)), ("date", &language.date(*day, self.now))])),
+            State::Coming { reward, on: Some(day), .. } => {
+                (Icon::Clock, true, fill(words.state_coming_on, &[("reward", &reward.text(language)), ("date", &language.date(*day, self.now))]))
+            }
             State::Sent { reward, .. } => (Icon::Check, true, fill(words.state_sent, &[("reward", &reward.text(language))])),
             State::NotCounted => (Icon::Info, false, words.state_not_counted.to_owned()),
         };
@@ -279,7 +290,15 @@ impl Referrer<'_> {
 /// The referrer's link cannot be used at the moment.
 pub fn resting(site: &Site) -> Markup {
     let words = site.language.words();
-    super::message::Message { site, sign: Icon::Pause, title: words.resting, text: site.say(words.resting_text), detail: None, action: super::message::Message::way_in(site) }.html()
+    super::message::Message {
+        site,
+        sign: Icon::Pause,
+        title: words.resting,
+        text: site.say(words.resting_text),
+        detail: None,
+        action: super::message::Message::way_in(site),
+    }
+    .html()
 }
 
 #[cfg(test)]
@@ -321,7 +340,8 @@ mod tests {
     #[test]
     fn the_page_shows_link_numbers_and_rewards() {
         let html = page(|_| ());
-        for expected in ["refer.example/PRIYA24K", "1,212", "$2,350", "1,500 points", "$300", "4 of 5", "<svg class=\"code\"", "download-qr-code", "Nobody yet"] {
+        for expected in ["refer.example/PRIYA24K", "1,212", "$2,350", "1,500 points", "$300", "4 of 5", "<svg class=\"code\"", "download-qr-code", "Nobody yet"]
+        {
             assert!(html.contains(expected), "{expected}");
         }
         assert_eq!(html.matches("<h1").count(), 1);

@@ -138,7 +138,12 @@ pub fn encode(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const SHARE: Share<'static> = Share { link: "https://refer.example/PRIYA?a=1&b=2#c", subject: "10% off & more", text: "Für dich: 10 % “off” + <b>\nHello", qr: "https://refer.example/PRIYA/qr-code" };
+    const SHARE: Share<'static> = Share {
+        link: "https://refer.example/PRIYA?a=1&b=2#c",
+        subject: "10% off & more",
+        text: "Für dich: 10 % “off” + <b>\nHello",
+        qr: "https://refer.example/PRIYA/qr-code",
+    };
 
     #[test]
     fn words_and_socials_belong_together() {

@@ -517,7 +517,7 @@ impl Language {
         let digits = number.unsigned_abs().to_string();
         let mut out = String::from(if number < 0 { "−" } else { "" });
         for (i, digit) in digits.chars().enumerate() {
-            if i > 0 && (digits.len() - i) % 3 == 0 {
+            if i > 0 && (digits.len() - i).is_multiple_of(3) {
                 out.push(self.words.group);
             }
             out.push(digit);
@@ -659,13 +659,16 @@ pub fn first_name(name: &str) -> Option<String> {
     const LENGTH_MAX: usize = 40;
     let name = visible(name);
     let lower = name.to_lowercase();
-    let misleading = name.contains(['@', '/', '\\', '<', '>']) || lower.contains("www.") || looks_like_host(&lower) || name.bytes().filter(u8::is_ascii_digit).count() > 4;
+    let misleading =
+        name.contains(['@', '/', '\\', '<', '>']) || lower.contains("www.") || looks_like_host(&lower) || name.bytes().filter(u8::is_ascii_digit).count() > 4;
     (!name.is_empty() && name.chars().count() <= LENGTH_MAX && !misleading).then_some(name)
 }
 
 /// `casino.example`: a dot between letters is no abbreviation.
 fn looks_like_host(text: &str) -> bool {
-    text.split_whitespace().any(|word| word.split_once('.').is_some_and(|(before, after)| before.chars().count() > 1 && after.chars().take_while(|c| c.is_alphabetic()).count() > 1))
+    text.split_whitespace().any(|word| {
+        word.split_once('.').is_some_and(|(before, after)| before.chars().count() > 1 && after.chars().take_while(|c| c.is_alphabetic()).count() > 1)
+    })
 }
 
 /// `Maya R.`: what one participant may see of another.
