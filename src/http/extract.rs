@@ -42,7 +42,8 @@ const IDEMPOTENCY_KEY_LEN_MAX: usize = 255;
 /// A JSON document. Members that are `null` or `""` mean the same as absent ones, at the top and in the
 /// objects of arrays at the top, but for those below `properties` and `fields`, which are the company's own.
 ///
-/// `T` carries `#[serde(deny_unknown_fields)]`. No body at all reads like `{}`.
+/// What `T` does not know is refused; it carries `#[serde(deny_unknown_fields)]` so that the document says so.
+/// No body at all reads like `{}`.
 #[derive(Debug, Clone)]
 pub struct Body<T, const BYTES_MAX: usize = BODY_BYTES_MAX> {
     pub value: T,
@@ -241,7 +242,7 @@ impl Raw {
         let mut reader = serde_json::Deserializer::from_slice(bytes);
         let value = Level::Top.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
         let value = value.map_err(|error| Problem::malformed(format!("The body is not JSON: {error}.")))?;
-        serde_path_to_error::deserialize(value).map_err(|error| invalid(explain(pointer(error.path()), &error.inner().to_string())))
+        serde_path_to_error::deserialize(plain::Strict(value)).map_err(|error| invalid(explain(pointer(error.path()), &error.inner().to_string())))
     }
 
     fn hash(&self) -> [u8; 32] {
@@ -481,3 +482,239 @@ fn in_words(expected: &str) -> &str {
 #[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Json;
+    use axum::{Router, routing::get, routing::post};
+    use goodword_core::ids::{LeadId, Mint};
+    use goodword_core::time::Timestamp;
+    use serde::Serialize;
+    use serde_json::json;
+    use tower::ServiceExt;
+
+    #[derive(Debug, Deserialize, Serialize)]
+    #[serde(deny_unknown_fields)]
+    struct Order {
+        email: Mail,
+        #[serde(default)]
+        name: Option<String>,
+        #[serde(default)]
+        amount: Option<u32>,
+        #[serde(default)]
+        kind: Option<Kind>,
+        #[serde(default)]
+        properties: Map<String, Value>,
+        #[serde(default)]
+        items: Vec<Item>,
+    }
+
+    #[derive(Debug, Deserialize, Serialize)]
+    #[serde(deny_unknown_fields)]
+    struct Item {
+        sku: Option<String>,
+    }
+
+    #[derive(Debug, Deserialize, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Kind {
+        Order,
+        Invoice,
+    }
+
+    /// Stands for the types of `goodword_core::text`.
+    #[derive(Debug, Serialize)]
+    struct Mail(String);
+
+    impl<'de> Deserialize<'de> for Mail {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            if text.contains('@') { Ok(Self(text)) } else { Err(D::Error::custom("expected an e-mail address")) }
+        }
+    }
+
+    #[derive(Debug, Deserialize, Serialize)]
+    #[serde(deny_unknown_fields)]
+    struct Filter {
+        limit: Option<u8>,
+        kind: Option<Kind>,
+        ids: Option<Vec<String>>,
+        live: Option<bool>,
+    }
+
+    fn router() -> Router {
+        Router::new()
+            .route("/json", post(|body: Body<Order>| async move { Json(body.value) }))
+            .route("/small", post(|body: Body<Value, 16>| async move { Json(body.value) }))
+            .route("/both", post(|body: BodyOrForm<Order>| async move { Json(body.value) }))
+            .route("/hash", post(|body: Body<Value>| async move { Json(body.raw_hash) }))
+            .route("/hash2", post(|body: Body<Value>| async move { Json(body.raw_hash) }))
+            .route("/query", get(|Query(filter): Query<Filter>| async move { Json(filter) }))
+            .route("/leads/{id}", get(|Path(id): Path<LeadId>| async move { Json(id) }))
+            .route("/leads/{id}/{number}", get(|Path((id, number)): Path<(LeadId, u32)>| async move { Json((id, number)) }))
+            .route("/match", get(|IfMatch(version): IfMatch| async move { Json(version) }))
+            .route("/key", get(|IdempotencyKey(key): IdempotencyKey| async move { Json(key) }))
+    }
+
+    async fn send(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
+        let request = headers.iter().fold(Request::builder().method(method).uri(path), |request, (name, value)| request.header(*name, *value));
+        let response = router().oneshot(request.body(axum::body::Body::from(body.to_owned())).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    const JSON: &[(&str, &str)] = &[("content-type", "application/json; charset=utf-8")];
+    const FORM: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded")];
+
+    /// Status, field and detail of the first error.
+    async fn refused(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String, String) {
+        let (status, problem) = send(method, path, headers, body).await;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        assert!(problem["type"].is_string(), "{problem}");
+        (status, text(&problem["errors"][0]["field"]), text(if status == 422 { &problem["errors"][0]["detail"] } else { &problem["detail"] }))
+    }
+
+    #[tokio::test]
+    async fn each_mistake_in_a_body_is_named() {
+        let table: &[(&str, u16, &str, &str)] = &[
+            ("{", 400, "", "The body is not JSON: EOF while parsing an object at line 1 column 1."),
+            ("{\"email\": \"a@b\",\n \"name\": x}", 400, "", "The body is not JSON: expected value at line 2 column 10."),
+            ("{\"email\":\"a@b\",\"email\":\"c@d\"}", 400, "", "The body is not JSON: the key \"email\" is there twice at line 1 column 22."),
+            ("{\"email\":\"\",\"email\":\"c@d\"}", 400, "", "The body is not JSON: the key \"email\" is there twice at line 1 column 19."),
+            ("{} {}", 400, "", "The body is not JSON: trailing characters at line 1 column 4."),
+            ("", 422, "/email", "This field is required."),
+            ("{}", 422, "/email", "This field is required."),
+            ("{\"email\":\"\"}", 422, "/email", "This field is required."),
+            ("{\"email\":\"x\"}", 422, "/email", "Expected an e-mail address."),
+            ("{\"email\":7}", 422, "/email", "Expected a text, found integer `7`."),
+            ("[]", 422, "", "Expected an object, found an array."),
+            ("[\"a@b\"]", 422, "", "Expected an object, found an array."),
+            ("{\"email\":\"a@b\",\"items\":[[\"s\"]]}", 422, "/items/0", "Expected an object, found an array."),
+            ("{\"email\":\"a@b\",\"amount\":-1}", 422, "/amount", "Expected a whole number, 0 or more, found integer `-1`."),
+            ("{\"email\":\"a@b\",\"amount\":\"1\"}", 422, "/amount", "Expected a whole number, 0 or more, found string \"1\"."),
+            ("{\"email\":\"a@b\",\"kind\":\"gift\"}", 422, "/kind", "Expected one of order, invoice."),
+            ("{\"email\":\"a@b\",\"mail\":1}", 422, "/mail", "There is no such field; the fields are email, name, amount, kind, properties, items."),
+            ("{\"email\":\"a@b\",\"items\":[{},{\"a/b\":1}]}", 422, "/items/1/a~1b", "There is no such field; the fields are sku."),
+            ("{\"email\":\"a@b\",\"items\":{}}", 422, "/items", "Expected an array, found an object."),
+        ];
+        for (body, status, field, detail) in table {
+            let found = refused("POST", "/json", JSON, body).await;
+            if detail.is_empty() {
+                assert_eq!((found.0, &*found.1), (*status, *field), "{body}");
+            } else {
+                assert_eq!((found.0, &*found.1, &*found.2), (*status, *field, *detail), "{body}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn null_and_empty_mean_absent_but_in_the_companys_own_fields() {
+        let body =
+            json!({"email": "a@b", "name": "", "kind": null, "properties": {"plan": "", "x": null}, "items": [{"sku": ""}, {"sku": null}, {"sku": "s"}]});
+        let (status, seen) = send("POST", "/json", JSON, &body.to_string()).await;
+        assert_eq!(
+            (status, &seen["name"], &seen["properties"], &seen["items"]),
+            (200, &Value::Null, &body["properties"], &json!([{"sku": null}, {"sku": null}, {"sku": "s"}]))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_body_has_a_type_and_a_size() {
+        assert_eq!(refused("POST", "/json", FORM, "email=a@b").await.0, 415);
+        assert_eq!(refused("POST", "/json", &[], "{}").await.0, 415);
+        assert_eq!(refused("POST", "/both", &[("content-type", "text/plain")], "x").await.0, 415);
+        assert_eq!(refused("POST", "/small", JSON, "{\"a\":\"0123456789\"}").await.0, 413);
+        assert_eq!(send("POST", "/small", JSON, "{\"a\":\"01234567\"}").await.0, 200);
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        assert_eq!(refused("POST", "/small", JSON, &deep).await.0, 413);
+        assert_eq!(refused("POST", "/hash", JSON, &deep).await.0, 400);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_does_not_tell_its_size_is_limited_too() {
+        let pieces = (0..8).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(b"0123")));
+        let body = axum::body::Body::from_stream(futures_util::stream::iter(pieces));
+        let refused = read_body(Request::new(body), 16).await.unwrap_err();
+        assert_eq!(refused.status(), 413);
+        let pieces = ["01", "23", "45"].map(|piece| Ok::<_, std::io::Error>(Bytes::from_static(piece.as_bytes())));
+        let body = axum::body::Body::from_stream(futures_util::stream::iter(pieces));
+        assert_eq!(read_body(Request::new(body), 16).await.unwrap(), "012345");
+    }
+
+    #[tokio::test]
+    async fn a_form_reads_like_json() {
+        let (status, seen) = send("POST", "/both", FORM, "email=a%40b&amount=12&kind=order&name=&properties[plan]=pro&properties[n]=").await;
+        assert_eq!(status, 200, "{seen}");
+        assert_eq!((&seen["amount"], &seen["kind"], &seen["properties"]), (&json!(12), &json!("order"), &json!({"plan": "pro", "n": ""})));
+        assert_eq!(send("POST", "/both", JSON, "{\"email\":\"a@b\"}").await.0, 200);
+        let refusals = [
+            ("email=a@b&amount=x", "/amount", "Expected a whole number, 0 or more."),
+            ("email=a@b&mail=x", "/mail", "There is no such field; the fields are email, name, amount, kind, properties, items."),
+            ("name=x", "/email", "This field is required."),
+            ("email=a@b&kind=gift", "/kind", "Expected one of order, invoice."),
+            ("email=a@b&email=c@d", "email", "It is given more than once."),
+            ("email=a@b&properties[a][b][c][d]=1", "properties[a][b][c][d]", "Expected at most 4 levels."),
+            ("email[x]=1", "/email", "Invalid type: map"),
+        ];
+        for (form, field, detail) in refusals {
+            let found = refused("POST", "/both", FORM, form).await;
+            assert_eq!((found.0, &*found.1), (422, field), "{form}");
+            assert!(found.2 == detail || form.starts_with("email[x"), "{form}: {}", found.2);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_is_strict() {
+        let (status, seen) = send("GET", "/query?limit=5&kind=invoice&ids=a,b&live=true", &[], "").await;
+        assert_eq!((status, seen), (200, json!({"limit": 5, "kind": "invoice", "ids": ["a", "b"], "live": true})));
+        assert_eq!(send("GET", "/query?limit=&kind=", &[], "").await.0, 200);
+        let refusals = [
+            ("limit=300", "limit", "Expected a whole number from 0 to 255."),
+            ("limit=1&limit=2", "limit", "It is given more than once."),
+            ("kind=gift", "kind", "Expected one of order, invoice."),
+            ("live=yes", "live", "Expected true or false."),
+            ("lim=1", "lim", "There is no such parameter; the parameters are limit, kind, ids, live."),
+        ];
+        for (query, field, detail) in refusals {
+            assert_eq!(refused("GET", &format!("/query?{query}"), &[], "").await, (422, field.to_owned(), detail.to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_id_that_is_none_is_not_there() {
+        let id: LeadId = Mint::new(Timestamp::from_ms(1), 1).id();
+        assert_eq!(send("GET", &format!("/leads/{id}"), &[], "").await, (200, json!(id)));
+        assert_eq!(send("GET", &format!("/leads/{id}/7"), &[], "").await, (200, json!([id, 7])));
+        let (status, _, detail) = refused("GET", "/leads/rwd_1", &[], "").await;
+        assert_eq!((status, &*detail), (404, "There is nothing at this address: expected an id like lead_ and 26 letters and digits."));
+        for path in [format!("/leads/{id}/x"), "/leads/x/7".to_owned(), "/leads/%ff".to_owned()] {
+            assert_eq!(refused("GET", &path, &[], "").await.0, 404, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn versions_and_keys_come_in_headers() {
+        assert_eq!(send("GET", "/match", &[("if-match", "\"v3\"")], "").await, (200, json!(3)));
+        assert_eq!(send("GET", "/match", &[], "").await, (200, Value::Null));
+        assert_eq!(send("GET", "/match", &[("if-match", "*")], "").await, (200, Value::Null));
+        for other in ["v3", "W/\"v3\"", "\"abc\"", "\"v1\", \"v2\""] {
+            assert_eq!(refused("GET", "/match", &[("if-match", other)], "").await.0, 412, "{other}");
+        }
+        assert_eq!(send("GET", "/key", &[("idempotency-key", "a-1")], "").await, (200, json!("a-1")));
+        assert_eq!(send("GET", "/key", &[], "").await, (200, Value::Null));
+        for bad in ["", "a b", &"x".repeat(256)] {
+            assert_eq!(refused("GET", "/key", &[("idempotency-key", bad)], "").await.1, "Idempotency-Key", "{bad}");
+        }
+        assert_eq!(refused("GET", "/key", &[("idempotency-key", "a"), ("idempotency-key", "b")], "").await.0, 422);
+    }
+
+    #[tokio::test]
+    async fn the_hash_stands_for_the_whole_request() {
+        let (_, a) = send("POST", "/hash", JSON, "{\"a\":1}").await;
+        assert_eq!(send("POST", "/hash", JSON, "{\"a\":1}").await.1, a);
+        assert_ne!(send("POST", "/hash", JSON, "{\"a\":2}").await.1, a);
+        assert_ne!(send("POST", "/hash2", JSON, "{\"a\":1}").await.1, a);
+    }
+}

@@ -1,15 +1,16 @@
-//! Reading values from plain text: query strings and forms. Every value is a text, and
-//! becomes what the type asks for; an empty one is absent.
+//! Reading values, strictly: from JSON ([`Strict`]), and from the plain text of query strings and forms
+//! ([`Node`]), where every value is a text that becomes what the type asks for, and an empty one is absent.
 
 use super::problem::FieldError;
 use serde::{
     Deserializer,
     de::{
-        Error as _, IntoDeserializer, Visitor,
-        value::{Error, MapDeserializer, SeqDeserializer},
+        Error as _, IntoDeserializer, Unexpected, Visitor,
+        value::{Error, MapAccessDeserializer, MapDeserializer, SeqDeserializer},
     },
     forward_to_deserialize_any,
 };
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 const PAIRS_MAX: usize = 200;
@@ -144,5 +145,64 @@ impl<'de> Deserializer<'de> for Node {
 
     forward_to_deserialize_any! {
         i128 u128 char str string bytes byte_buf unit unit_struct tuple tuple_struct map identifier ignored_any
+    }
+}
+
+/// JSON without the two liberties that serde takes with structs: members that the type does not know are
+/// refused whether or not it says `deny_unknown_fields`, and an array is not an object.
+pub(super) struct Strict(pub Value);
+
+impl<'de> IntoDeserializer<'de, serde_json::Error> for Strict {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+fn strict_map(members: serde_json::Map<String, Value>) -> MapDeserializer<'static, impl Iterator<Item = (String, Strict)>, serde_json::Error> {
+    MapDeserializer::new(members.into_iter().map(|(name, value)| (name, Strict(value))))
+}
+
+impl<'de> Deserializer<'de> for Strict {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        match self.0 {
+            Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.into_iter().map(Strict))),
+            Value::Object(members) => visitor.visit_map(strict_map(members)),
+            plain => plain.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(self, name: &'static str, variants: &'static [&'static str], visitor: V) -> Result<V::Value, Self::Error> {
+        match self.0 {
+            Value::Object(members) if members.len() == 1 => visitor.visit_enum(MapAccessDeserializer::new(strict_map(members))),
+            plain => plain.deserialize_enum(name, variants, visitor),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Self::Error> {
+        match self.0 {
+            Value::Object(members) => match members.keys().find(|name| !fields.contains(&name.as_str())) {
+                Some(unknown) => Err(serde_json::Error::unknown_field(unknown, fields)),
+                None => visitor.visit_map(strict_map(members)),
+            },
+            Value::Array(_) => Err(serde_json::Error::invalid_type(Unexpected::Seq, &visitor)),
+            plain => plain.deserialize_any(visitor),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map identifier
+        ignored_any
     }
 }
