@@ -16,9 +16,10 @@ pub mod context;
 pub mod extract;
 pub mod limit;
 pub mod metrics;
-// pub mod openapi; comes next
+pub mod openapi;
 mod plain;
 pub mod problem;
+mod reference;
 pub mod reply;
 pub mod server;
 

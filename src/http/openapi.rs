@@ -1,0 +1,215 @@
+//! The document of the API at `/openapi.json`, made from the routes, and its page at `/docs`.
+
+use super::{App, IdempotencyKey, auth, problem, reference, reply};
+use crate::config::Config;
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use bytes::Bytes;
+use goodword_core::{ids, time::Timestamp};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{Components, Info, OpenApi, Paths, Server, Tag},
+};
+
+/// A chapter of the reference, in the order of the page: its name and what it is about.
+pub type Chapter = (&'static str, &'static str);
+
+const DESCRIPTION: &str = "\
+Goodword runs referral programs: people share links, friends join, companies report what the friends buy, rewards follow.
+
+JSON everywhere; times are RFC 3339 in UTC; ids say what they name (`lead_…`). In requests `null` and `\"\"` mean the same as leaving a field out, \
+and unknown fields and parameters are refused. Every write takes an `Idempotency-Key`. Lists are walked with `cursor`. \
+Errors are RFC 9457 problems that name the field, the reason and the next step.";
+
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+const WRITES: [&str; 4] = ["post", "put", "patch", "delete"];
+
+/// Completes what the routes say of themselves: title, server, chapters, keys, the common answers, and the
+/// schemas that answers refer to.
+pub fn document(routes: &OpenApi, config: &Config, chapters: &[Chapter]) -> Value {
+    let mut components = routes.components.clone().unwrap_or_else(Components::new);
+    components.schemas.extend(problem::schema_components());
+    components.schemas.extend(shared_schemas());
+    components.responses.extend(problem::response_components().map(|(name, response)| (name, response.into())));
+    components.security_schemes.extend(auth::security_schemes().map(|(name, scheme)| (name.to_owned(), scheme.into())));
+
+    let mut info = Info::new("Goodword", env!("CARGO_PKG_VERSION"));
+    info.description = Some(DESCRIPTION.to_owned());
+    let mut api = OpenApi::new(info, Paths::new());
+    api.paths = routes.paths.clone();
+    api.components = Some(components);
+    api.servers = Some(vec![Server::new(config.public_url())]);
+    api.security = Some(auth::security());
+    api.tags = Some(chapters.iter().map(|(name, about)| with_description(Tag::new(*name), about)).collect());
+
+    let mut document = serde_json::to_value(&api).unwrap_or_default();
+    let parameters: Map<String, Value> = IdempotencyKey::into_params(|| None)
+        .into_iter()
+        .filter_map(|parameter| Some(("IdempotencyKey".to_owned(), serde_json::to_value(parameter).ok()?)))
+        .collect();
+    document["components"]["parameters"] = parameters.into();
+    lift_schemas(&mut document);
+    name_writes(&mut document);
+    drop_unused(&mut document);
+    document
+}
+
+fn with_description(mut tag: Tag, about: &str) -> Tag {
+    tag.description = Some(about.to_owned());
+    tag
+}
+
+/// Schemas that parameters refer to: utoipa collects those of bodies only.
+fn shared_schemas() -> Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)> {
+    fn named<T: ToSchema>() -> (String, utoipa::openapi::RefOr<utoipa::openapi::Schema>) {
+        (T::name().into_owned(), T::schema())
+    }
+    vec![
+        named::<Timestamp>(),
+        named::<ids::WorkspaceId>(),
+        named::<ids::ApiKeyId>(),
+        named::<ids::CampaignId>(),
+        named::<ids::RewardDefinitionId>(),
+        named::<ids::ReferrerId>(),
+        named::<ids::LeadId>(),
+        named::<ids::ConversionId>(),
+        named::<ids::RewardId>(),
+        named::<ids::SignalId>(),
+        named::<ids::EventId>(),
+        named::<ids::VisitId>(),
+        named::<ids::VisitorId>(),
+        named::<ids::EndpointId>(),
+        named::<ids::DeliveryId>(),
+    ]
+}
+
+/// Each operation: its path, method and content.
+pub(super) fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
+    let paths = document["paths"].as_object().into_iter().flatten();
+    paths.flat_map(|(path, item)| METHODS.iter().filter_map(move |method| Some((path.as_str(), *method, item.get(method)?))))
+}
+
+fn each_operation(document: &mut Value, mut change: impl FnMut(&str, &mut Map<String, Value>)) {
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for (_, item) in paths {
+        for method in METHODS {
+            if let Some(Value::Object(operation)) = item.get_mut(method) {
+                change(method, operation);
+            }
+        }
+    }
+}
+
+/// Moves what [`reply::document`] left in the answers to the components.
+fn lift_schemas(document: &mut Value) {
+    let mut lifted = Map::new();
+    each_operation(document, |_, operation| {
+        for response in operation.get_mut("responses").and_then(Value::as_object_mut).into_iter().flat_map(|responses| responses.values_mut()) {
+            if let Some(Value::Object(schemas)) = response.as_object_mut().and_then(|response| response.remove(reply::SCHEMAS)) {
+                lifted.extend(schemas);
+            }
+        }
+    });
+    if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
+        for (name, schema) in lifted {
+            schemas.entry(name).or_insert(schema);
+        }
+    }
+}
+
+/// Every write with a key takes an `Idempotency-Key`.
+fn name_writes(document: &mut Value) {
+    each_operation(document, |method, operation| {
+        let is_public = operation.get("security").is_some_and(|security| security.as_array().is_none_or(|list| list.iter().any(|way| *way == json!({}))));
+        if WRITES.contains(&method) && !is_public {
+            let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
+            if let Some(parameters) = parameters.as_array_mut()
+                && !parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key")
+            {
+                parameters.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
+            }
+        }
+    });
+}
+
+fn drop_unused(document: &mut Value) {
+    loop {
+        let used = references(document);
+        let Some(schemas) = document["components"]["schemas"].as_object_mut() else { return };
+        let before = schemas.len();
+        schemas.retain(|name, _| used.contains(&format!("#/components/schemas/{name}")));
+        if schemas.len() == before {
+            return;
+        }
+    }
+}
+
+fn references(value: &Value) -> BTreeSet<String> {
+    fn walk(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(members) => {
+                found.extend(members.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                members.values().for_each(|member| walk(member, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| walk(item, found)),
+            _ => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    walk(value, &mut found);
+    found
+}
+
+/// References that lead nowhere, for the test that holds the document together.
+pub fn dangling(document: &Value) -> Vec<String> {
+    references(document).into_iter().filter(|reference| reference.strip_prefix('#').is_none_or(|pointer| document.pointer(pointer).is_none())).collect()
+}
+
+/// `/openapi.json` and `/docs`. Both are made once, when they are asked for first.
+pub fn router(document: Value) -> Router<App> {
+    let document = Arc::new(document);
+    let json = lazily("application/json", {
+        let document = Arc::clone(&document);
+        move || serde_json::to_vec_pretty(&*document).unwrap_or_default()
+    });
+    let page = lazily("text/html; charset=utf-8", move || reference::page(&document).into_string().into_bytes());
+    let css = lazily("text/css; charset=utf-8", || reference::CSS.as_bytes().to_vec());
+    let script = lazily("text/javascript; charset=utf-8", || reference::SCRIPT.as_bytes().to_vec());
+    Router::new()
+        .route("/openapi.json", get(move |headers: HeaderMap| async move { json(&headers) }))
+        .route("/docs", get(move |headers: HeaderMap| async move { page(&headers) }))
+        .route("/docs/reference.css", get(move |headers: HeaderMap| async move { css(&headers) }))
+        .route("/docs/reference.js", get(move |headers: HeaderMap| async move { script(&headers) }))
+}
+
+/// A file that is made at its first request, and not sent again to those who have it.
+fn lazily(media_type: &'static str, make: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> impl Fn(&HeaderMap) -> Response + Clone + Send + Sync + 'static {
+    let made = Arc::new((OnceLock::<(Bytes, HeaderValue)>::new(), make));
+    move |headers| {
+        let (file, make) = &*made;
+        let (bytes, etag) = file.get_or_init(|| {
+            let bytes = Bytes::from(make());
+            let etag = Sha256::digest(&bytes).iter().take(8).fold(String::new(), |etag, byte| etag + &format!("{byte:02x}"));
+            (bytes, HeaderValue::try_from(format!("\"{etag}\"")).unwrap_or(HeaderValue::from_static("\"0\"")))
+        });
+        let known = headers.get(header::IF_NONE_MATCH).is_some_and(|sent| sent == etag);
+        let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { Response::new(Body::from(bytes.clone())) };
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        headers.insert(header::ETAG, etag.clone());
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(reference::CONTENT_SECURITY_POLICY));
+        response
+    }
+}
