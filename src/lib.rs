@@ -10,6 +10,7 @@
 //!
 //! `ARCHITECTURE.md` tells the whole story.
 
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod http;

@@ -242,7 +242,7 @@ impl From<Error> for Problem {
             Error::Conflict { reason: None, detail } => Self::conflict(detail),
             Error::Conflict { reason: Some(reason), detail } => Self::conflict(detail).reason(reason).next_step(reason.next_step()),
             Error::IdempotencyReuse => {
-                let detail = "The Idempotency-Key was used for another request within the last day.";
+                let detail = "The Idempotency-Key was used for another request.";
                 Self::new(StatusCode::CONFLICT, "idempotency_key_reused", "The idempotency key was used before", detail)
                     .next_step("Send the same request as then, or use a new key for a new request.")
             }

@@ -7,6 +7,7 @@ use super::{
     App, Problem, auth,
     context::{self, RequestId},
     limit::{self, ClientIp, Neighbourhood, Peer},
+    openapi,
     problem::X_REQUEST_ID,
 };
 use crate::config::Config;
@@ -45,6 +46,7 @@ use tower_http::{
     },
 };
 use tracing::Instrument;
+use utoipa_axum::router::OpenApiRouter;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4_096;
@@ -234,13 +236,18 @@ async fn browser_headers(mut response: Response) -> Response {
     response
 }
 
+/// The access log's name: `--log info,goodword::access=debug` shows every request. What went well and quickly
+/// is not shown otherwise, for a line costs a tenth of the request it tells of.
+const ACCESS: &str = "goodword::access";
+const SLOW: Duration = Duration::from_secs(1);
+
 /// Request id, access log and metrics. The log has the route's pattern and never the address itself: that
 /// may hold codes, tokens and e-mail addresses.
 async fn observe(State(app): State<App>, matched: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let start = Instant::now();
     let id = request.headers().get(X_REQUEST_ID).and_then(|id| RequestId::accept(id.to_str().ok()?)).unwrap_or_else(RequestId::mint);
     let method = request.method().clone();
-    let span = tracing::info_span!("request", id = id.as_str());
+    let span = tracing::info_span!("request", request_id = id.as_str());
     let (mut response, left) = context::within(id.clone(), next.run(request)).instrument(span.clone()).await;
 
     let (status, took) = (response.status(), start.elapsed());
@@ -255,8 +262,13 @@ async fn observe(State(app): State<App>, matched: Option<MatchedPath>, request: 
         quota.write(headers);
     }
     span.in_scope(|| {
-        let (status, us, key) = (status.as_u16(), took.as_micros() as u64, left.key_id.map(tracing::field::display));
-        tracing::info!(target: "goodword::access", method = method.as_str(), route, status, us, key, "answered");
+        let (method, status, us, key) = (method.as_str(), status.as_u16(), took.as_micros() as u64, left.key_id.map(tracing::field::display));
+        match status {
+            500.. => tracing::warn!(target: ACCESS, method, route, status, us, key, "answered"),
+            400.. => tracing::info!(target: ACCESS, method, route, status, us, key, "answered"),
+            _ if took > SLOW => tracing::info!(target: ACCESS, method, route, status, us, key, "answered slowly"),
+            _ => tracing::debug!(target: ACCESS, method, route, status, us, key, "answered"),
+        }
     });
     response
 }
@@ -304,11 +316,15 @@ fn is_local(ip: IpAddr) -> bool {
     }
 }
 
-/// What is nowhere: a problem for the API and for programs, otherwise `page`.
-pub async fn not_found(method: Method, uri: Uri, page: impl FnOnce(&Uri) -> Response) -> Response {
-    if uri.path().starts_with("/v1/") || uri.path() == "/v1" || !matches!(method, Method::GET | Method::HEAD) {
-        Problem::not_found("address").into_response()
-    } else {
-        page(&uri)
-    }
+/// The whole server: the API with its reference, the operator's addresses, and the pages.
+///
+/// `pages` comes wrapped as it needs; `not_found` is the page for what is nowhere.
+pub fn router(app: App, api: OpenApiRouter<App>, chapters: &[openapi::Chapter], pages: Router<App>, not_found: fn(&Uri) -> Response) -> Router {
+    let (api, routes) = api.split_for_parts();
+    let document = openapi::document(&routes, &app.config, chapters);
+    let api = api.merge(openapi::router(document)).fallback(move |method: Method, uri: Uri| async move {
+        let is_api = uri.path() == "/v1" || uri.path().starts_with("/v1/") || !matches!(method, Method::GET | Method::HEAD);
+        if is_api { Problem::not_found("address").into_response() } else { not_found(&uri) }
+    });
+    wrap_api(api, &app).merge(operations()).merge(pages).with_state(app)
 }

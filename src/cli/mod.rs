@@ -1,0 +1,160 @@
+//! The command line: one file for each command.
+
+mod openapi;
+mod serve;
+mod version;
+
+use crate::{
+    config::{Config, ConfigError, LogFormat},
+    engine,
+};
+use clap::{
+    Parser, Subcommand,
+    builder::styling::{AnsiColor, Styles},
+};
+use std::{fmt, io::IsTerminal};
+use tracing_subscriber::EnvFilter;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Magenta.on_default().bold())
+    .usage(AnsiColor::Magenta.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default())
+    .valid(AnsiColor::Green.on_default())
+    .invalid(AnsiColor::Yellow.on_default())
+    .error(AnsiColor::Red.on_default().bold());
+
+const EXAMPLES: &str = "\
+Examples:
+  goodword serve                                    start with everything in ./goodword-data
+  goodword serve --listen 0.0.0.0:80 --public-url https://refer.example.com
+  goodword serve --database-url postgres://goodword@db/goodword
+  goodword openapi > openapi.json                   the API as a document
+
+Every flag of a command can also be set by environment (--listen is GOODWORD_LISTEN)
+or in goodword.toml in the data folder (listen = \"127.0.0.1:8080\").";
+
+/// Goodword, the self-hosted referral engine.
+///
+/// People share links, friends join, purchases come in, rewards follow: one program on an
+/// embedded database, or several on PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(name = "goodword", version, styles = STYLES, after_help = EXAMPLES, disable_help_subcommand = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Openapi(openapi::Openapi),
+    Version(version::Version),
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn run(self) -> Result {
+        match self.command {
+            Command::Serve(command) => command.run(),
+            Command::Openapi(command) => command.run(),
+            Command::Version(command) => command.run(),
+        }
+    }
+}
+
+/// Why a command could not do what was asked: one sentence, and what to do about it.
+#[derive(Debug)]
+pub struct Failure {
+    what: String,
+    hint: Option<String>,
+}
+
+pub type Result<T = ()> = std::result::Result<T, Failure>;
+
+impl Failure {
+    pub fn new(what: impl fmt::Display) -> Self {
+        Self { what: what.to_string(), hint: None }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\n{hint}"))
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(error).hint("`goodword serve --help` lists every setting.")
+    }
+}
+
+impl From<engine::Error> for Failure {
+    fn from(error: engine::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<goodword_store::Error> for Failure {
+    fn from(error: goodword_store::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+/// Sends the log to stderr, so that stdout is for answers.
+fn start_log(config: &Config) -> Result {
+    let filter: EnvFilter = config.log.parse().map_err(Failure::new)?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let is_json = match config.log_format {
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let started =
+        if is_json { log.json().flatten_event(true).with_span_list(false).try_init() } else { log.with_ansi(std::io::stderr().is_terminal()).try_init() };
+    started.map_err(Failure::new)
+}
+
+/// Runs a command that waits for things.
+fn block_on(work: impl Future<Output = Result>) -> Result {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_consistent_and_explained() {
+        let mut cli = Cli::command();
+        cli.clone().debug_assert();
+        for command in cli.get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+        }
+        assert!(cli.render_long_help().to_string().contains("goodword.toml"));
+    }
+
+    #[test]
+    fn serve_takes_every_setting() {
+        let cli = Cli::try_parse_from(["goodword", "serve", "-d", "x", "--listen", "127.0.0.1:0", "--trusted-proxies", "10.0.0.0/8"]).unwrap();
+        assert!(matches!(cli.command, Command::Serve(_)));
+        assert!(Cli::try_parse_from(["goodword", "serve", "--no-such"]).is_err());
+    }
+}

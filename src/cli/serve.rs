@@ -1,0 +1,117 @@
+use super::{Failure, Result};
+use crate::{
+    config::{Config, ServerFlags},
+    engine::{Engine, MIGRATIONS, SetUp},
+    http::{App, openapi, server},
+};
+use axum::{
+    Router,
+    http::{StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
+use goodword_store::{Options, Store};
+use std::{path::Path, time::Duration};
+use utoipa_axum::router::OpenApiRouter;
+
+/// The database's name in the data folder.
+const DATABASE_NAME: &str = "goodword.db";
+const WORKSPACE_NAME: &str = "My company";
+/// How long the last visits and statistics may take to be written.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Serve the API and the pages
+///
+/// The first start makes the data folder, a workspace and an API key, and prints how to go on.
+#[derive(Debug, clap::Args)]
+pub struct Serve {
+    #[command(flatten)]
+    settings: ServerFlags,
+}
+
+impl Serve {
+    pub fn run(self) -> Result {
+        let config = Config::load(&self.settings.0)?;
+        super::start_log(&config)?;
+        super::block_on(serve(config))
+    }
+}
+
+async fn serve(mut config: Config) -> Result {
+    let listener = server::bind(config.listen)
+        .map_err(|error| Failure::new(format!("cannot listen on {}: {error}", config.listen)).hint("Choose another with --listen 127.0.0.1:8081."))?;
+    config.listen = listener.local_addr()?;
+    let store = open_store(&config).await?;
+    let (engine, visits) = Engine::open(store.clone(), &config.public_url()).await?;
+    let set_up = engine.set_up(WORKSPACE_NAME.parse().map_err(Failure::new)?).await?;
+
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let background = tokio::spawn(engine.clone().run_background(config.visit_ip_days, stopped));
+    let app = App::new(engine, config);
+    welcome(&app.config, set_up.as_ref());
+    server::serve(listener, router(app.clone()), &app, server::stop_signal()).await;
+
+    // What still works is told to stop, what is still kept in memory is written, and then the database closes.
+    let _ = stop.send(true);
+    drop(app);
+    let rest = async {
+        let _ = background.await;
+        let _ = visits.await;
+    };
+    if tokio::time::timeout(CLOSE_DEADLINE, rest).await.is_err() {
+        tracing::warn!("the last visits could not be written within {} s", CLOSE_DEADLINE.as_secs());
+    }
+    store.close().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opens the database that the configuration names, making the data folder where there is none.
+pub(super) async fn open_store(config: &Config) -> Result<Store> {
+    make_folder(&config.data)?;
+    let url = config.database_url.clone().unwrap_or_else(|| format!("sqlite:{}", config.data.join(DATABASE_NAME).display()));
+    Ok(Store::open(Options::new(url, MIGRATIONS)).await?)
+}
+
+/// Nobody else's business: the folder holds keys and addresses.
+fn make_folder(path: &Path) -> Result {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| Failure::new(format!("cannot make the data folder {}: {error}", path.display())).hint("Choose another with --data DIR."))
+}
+
+/// All routes.
+fn router(app: App) -> Router {
+    let pages = server::wrap_pages(Router::new(), &app);
+    server::router(app, api(), CHAPTERS, pages, not_found)
+}
+
+fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+}
+
+const CHAPTERS: &[openapi::Chapter] = &[];
+
+fn not_found(_: &Uri) -> Response {
+    (StatusCode::NOT_FOUND, "There is nothing at this address.\n").into_response()
+}
+
+/// The OpenAPI document of what is served.
+pub(super) fn document(config: &Config) -> serde_json::Value {
+    openapi::document(api().get_openapi(), config, CHAPTERS)
+}
+
+/// Where to go from here. Keys are shown this once.
+fn welcome(config: &Config, set_up: Option<&SetUp>) {
+    let url = config.public_url();
+    println!("Goodword {} is ready at {url}", env!("CARGO_PKG_VERSION"));
+    println!("  reference  {url}/docs");
+    println!("  data       {}", config.data.display());
+    if let Some(set_up) = set_up {
+        println!("\nThis is the first start. Two API keys were made; they are shown this once:");
+        println!("  live       {}", set_up.live_key.reveal());
+        println!("  test       {}", set_up.test_key.reveal());
+        println!("\nTry it:\n  curl {url}/v1/me -H \"Authorization: Bearer {}\"", set_up.test_key.reveal());
+    }
+    println!();
+    tracing::info!(listen = %config.listen, url, "ready");
+}
