@@ -176,6 +176,21 @@ pub async fn list(tx: &mut Tx<'_>, shared: &Shared, space: Space, filter: &Campa
     Ok(super::list::Listing { data, next: rows.next })
 }
 
+/// The campaign whose current configuration has that reward definition.
+pub async fn of_definition(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: RewardDefinitionId) -> Result<Campaign> {
+    let mut page = super::list::Page { limit: super::list::LIMIT_MAX, ..Default::default() };
+    loop {
+        let mut found = list(tx, shared, space, &CampaignFilter::default(), &page).await?;
+        if let Some(position) = found.data.iter().position(|campaign| campaign.configuration.reward(id).is_some()) {
+            return Ok(found.data.swap_remove(position));
+        }
+        match found.next {
+            Some(cursor) => page.after = Some(cursor),
+            None => return Err(Error::NotFound { what: "reward definition" }),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct CampaignFilter {
     pub status: Option<CampaignStatus>,

@@ -1052,3 +1052,16 @@ pub async fn dossier(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: Uuid) -
 }
 
 const DOSSIER_MAX: usize = 10_000;
+
+/// [`Update`] of somebody as a lead: answers with the lead.
+#[derive(Debug, Clone)]
+pub struct UpdateLead(pub Update);
+
+impl Act for UpdateLead {
+    type Output = view::Lead;
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<view::Lead> {
+        let (lead, campaign) = self.0.act(work).await?;
+        lead_view(work.tx, work.shared, work.context.space, &lead, &campaign).await
+    }
+}

@@ -1,0 +1,212 @@
+//! The native REST API, `/v1`: one file per resource, each with its requests, its
+//! documentation and its handlers.
+//!
+//! Every handler reads the same: who is calling, what they want, one change or one
+//! question, the answer. Writes take an `Idempotency-Key`, whose answer is kept in the
+//! transaction of the write.
+
+mod account;
+mod campaigns;
+mod conversions;
+mod events;
+mod leads;
+mod qualifications;
+mod referrers;
+mod reward_definitions;
+mod rewards;
+mod signals;
+mod statistics;
+mod visits;
+
+use crate::{
+    engine::{
+        self,
+        list::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Listing, Page},
+        work::{Act, Context, Idempotency, Reply},
+    },
+    http::{App, Caller, IdempotencyKey, Problem, reply},
+};
+use axum::{
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use goodword_core::{text::Line, time::Timestamp};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, marker::PhantomData};
+use utoipa::{
+    IntoResponses, ToSchema,
+    openapi::{HeaderBuilder, RefOr, Response as ResponseDoc},
+};
+use utoipa_axum::router::OpenApiRouter;
+
+/// All routes, with their documentation.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(account::router())
+        .merge(campaigns::router())
+        .merge(reward_definitions::router())
+        .merge(referrers::router())
+        .merge(leads::router())
+        .merge(qualifications::router())
+        .merge(conversions::router())
+        .merge(rewards::router())
+        .merge(events::router())
+        .merge(signals::router())
+        .merge(visits::router())
+        .merge(statistics::router())
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct List<T> {
+    pub data: Vec<T>,
+    pub has_more: bool,
+    /// For the next page, as `cursor`; stable while rows are added.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> From<Listing<T>> for List<T> {
+    fn from(listing: Listing<T>) -> Self {
+        Self { data: listing.data, has_more: listing.next.is_some(), next_cursor: listing.next.map(|cursor| cursor.to_string()) }
+    }
+}
+
+/// In which order, by the time of creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    Asc,
+    /// Newest first.
+    #[default]
+    Desc,
+}
+
+/// The page that a request asks for. Each list spells its parameters out, because the
+/// query string refuses what it does not know.
+fn page(limit: Option<usize>, cursor: Option<&str>, order: Option<Order>, created_after: Option<Timestamp>, created_before: Option<Timestamp>) -> Result<Page, Problem> {
+    Ok(Page {
+        limit: checked_limit(limit)?,
+        after: cursor.map(Cursor::parse).transpose()?,
+        ascending: order.unwrap_or_default() == Order::Asc,
+        created_after,
+        created_before,
+    })
+}
+
+fn checked_limit(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit.unwrap_or(LIMIT_DEFAULT) {
+        limit @ 1..=LIMIT_MAX => Ok(limit),
+        _ => Err(Problem::invalid("limit", format!("1 to {LIMIT_MAX}"))),
+    }
+}
+
+/// The answer to a write: 201 where something was made, 200 otherwise; a repeated one
+/// says so in `Idempotent-Replayed`.
+pub struct Done<T> {
+    reply: Reply,
+    shape: PhantomData<fn() -> T>,
+}
+
+impl<T> IntoResponse for Done<T> {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.reply.status).unwrap_or(StatusCode::OK);
+        let mut response = reply::json_bytes(status, self.reply.body);
+        if self.reply.replayed {
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        }
+        response
+    }
+}
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+impl<T: ToSchema> IntoResponses for Done<T> {
+    fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
+        let doc = |text| {
+            let header = HeaderBuilder::new().description(Some("`true` where this is the kept answer to a repeated Idempotency-Key.")).build();
+            RefOr::T(reply::document::<T>(text).header("Idempotent-Replayed", header).build())
+        };
+        BTreeMap::from([("200".to_owned(), doc("Done, or done before.")), ("201".to_owned(), doc("Made."))])
+    }
+}
+
+/// Makes a change for a caller and answers with what it made, under the request's key.
+async fn write<S, A, V>(
+    app: &App,
+    caller: &Caller<S>,
+    source: Option<&str>,
+    key: IdempotencyKey,
+    raw_hash: [u8; 32],
+    act: A,
+    render: impl Fn(&A::Output) -> (StatusCode, V) + Send + Sync + 'static,
+) -> Result<Done<V>, Problem>
+where
+    A: Act,
+    V: Serialize,
+{
+    let context = context(app, caller, source)?;
+    let reply = app
+        .engine
+        .run_keyed(context, act, idempotency(key, raw_hash), move |output| {
+            let (status, value) = render(output);
+            Reply::new(status.as_u16(), &value)
+        })
+        .await?;
+    Ok(Done { reply, shape: PhantomData })
+}
+
+fn idempotency(key: IdempotencyKey, request_hash: [u8; 32]) -> Option<Idempotency> {
+    key.0.map(|key| Idempotency { key, request_hash })
+}
+
+/// Who asks, for the record. The source is what the request says, or `api`.
+fn context<S>(app: &App, caller: &Caller<S>, source: Option<&str>) -> Result<Context, Problem> {
+    let source = source.unwrap_or("api");
+    let well_formed = (1..=40).contains(&source.len()) && source.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-' || b == b'.');
+    if !well_formed {
+        return Err(Problem::invalid("/source", "1 to 40 lower-case letters, digits, hyphens, dots or underscores"));
+    }
+    Ok(app.engine.context(caller.space, &caller.key_id.to_string(), source))
+}
+
+/// A name that may be left out; never more than a line.
+fn line(text: Option<Line>) -> String {
+    text.map(Line::into_string).unwrap_or_default()
+}
+
+/// A free remark: at most 1,000 characters.
+fn note(text: Option<String>) -> Result<Option<String>, Problem> {
+    match text {
+        Some(text) if text.chars().count() > 1_000 || text.chars().any(|c| c.is_control() && c != '\n') => Err(Problem::invalid("/note", "at most 1,000 characters")),
+        text => Ok(text),
+    }
+}
+
+/// An id in another system: at most 200 characters.
+fn external_id(text: Option<String>) -> Result<Option<String>, Problem> {
+    match text.as_deref().map(str::trim) {
+        Some(text) if text.is_empty() || text.chars().count() > 200 || text.chars().any(char::is_control) => Err(Problem::invalid("/external_id", "1 to 200 characters")),
+        text => Ok(text.map(str::to_owned)),
+    }
+}
+
+/// 200 for what was there, 201 for what was made.
+const fn made(created: bool) -> StatusCode {
+    if created { StatusCode::CREATED } else { StatusCode::OK }
+}
+
+/// Where a made thing is found.
+fn location(response: impl IntoResponse, path: &str) -> Response {
+    let mut response = response.into_response();
+    if let Ok(path) = HeaderValue::try_from(path) {
+        response.headers_mut().insert(header::LOCATION, path);
+    }
+    response
+}
+
+/// A decision that refused is an answer of its own kind: 409 with the reason and checks.
+fn refused(reason: goodword_core::explain::Reason, checks: &[goodword_core::explain::Check]) -> Problem {
+    let failed = checks.iter().find(|check| check.failed());
+    let detail = failed.map_or_else(|| reason.sentence().to_owned(), |check| format!("{} Expected {}, found {}.", reason.sentence(), check.expected, check.found));
+    Problem::from(engine::Error::conflict(reason, detail))
+}

@@ -1,0 +1,254 @@
+//! `/v1/referrers`: people who share a link.
+
+use super::{Done, List, Order, external_id, line, made, note, page, write};
+use crate::{
+    engine::{
+        Error, campaign,
+        participant::{self, Dossier, Enrol, Erase, PeopleFilter, Person, Suspend, Update},
+        statistics,
+        view::{Fields, Referrer, ReferrerStatus},
+    },
+    http::{App, Body, Caller, IdempotencyKey, Json, NoContent, Path, Problem, Query, Read, Report, Write, extract::Nothing},
+};
+use axum::{extract::State, http::StatusCode};
+use goodword_core::{
+    ids::{CampaignId, ReferrerId},
+    text::{Code, Email, Line},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, update, erase))
+        .routes(routes!(suspend))
+        .routes(routes!(reactivate))
+        .routes(routes!(progress))
+        .routes(routes!(dossier))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ReferrerList {
+    #[param(minimum = 1, maximum = 250, default = 25)]
+    limit: Option<usize>,
+    cursor: Option<String>,
+    order: Option<Order>,
+    created_after: Option<Timestamp>,
+    created_before: Option<Timestamp>,
+    campaign_id: Option<CampaignId>,
+    email: Option<Email>,
+    code: Option<Code>,
+    external_id: Option<String>,
+    source: Option<String>,
+    status: Option<ReferrerStatus>,
+    /// Part of a name, an address or a code.
+    search: Option<String>,
+}
+
+/// List referrers
+#[utoipa::path(get, path = "/v1/referrers", tag = "referrers", params(ReferrerList))]
+async fn list(State(app): State<App>, caller: Caller<Read>, Query(query): Query<ReferrerList>) -> Result<Json<List<Referrer>>, Problem> {
+    let page = page(query.limit, query.cursor.as_deref(), query.order, query.created_after, query.created_before)?;
+    let filter = PeopleFilter {
+        campaign: query.campaign_id,
+        email: query.email,
+        code: query.code,
+        external_id: query.external_id,
+        source: query.source,
+        search: query.search,
+        suspended: query.status.map(|status| status == ReferrerStatus::Suspended),
+        ..Default::default()
+    };
+    let (space, shared) = (caller.space, app.engine.shared_arc());
+    Ok(Json(app.engine.read(move |tx| Box::pin(async move { participant::list_referrers(tx, &shared, space, &filter, &page).await })).await?.into()))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewReferrer {
+    campaign_id: CampaignId,
+    email: Email,
+    first_name: Option<Line>,
+    last_name: Option<Line>,
+    /// Your own id of the person: unique in the campaign.
+    external_id: Option<String>,
+    /// The campaign's own fields, by key.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    fields: Fields,
+    /// A code of your choice for the link; drawn where absent.
+    code: Option<Code>,
+    /// Where the person came from: `api`, `import`, `widget`, `make`, …
+    #[schema(pattern = "^[a-z0-9_.-]{1,40}$")]
+    source: Option<String>,
+}
+
+/// A referrer, and whether this request made them one.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReferrerMade {
+    #[serde(flatten)]
+    pub referrer: Referrer,
+    /// `false`: the person was a referrer of the campaign before.
+    pub created: bool,
+}
+
+/// Create a referrer
+///
+/// 201 for a new one. Somebody who is one already is answered as they are, with 200.
+#[utoipa::path(post, path = "/v1/referrers", tag = "referrers", request_body = NewReferrer)]
+async fn create(State(app): State<App>, caller: Caller<Report>, key: IdempotencyKey, body: Body<NewReferrer>) -> Result<Done<ReferrerMade>, Problem> {
+    let new = body.value;
+    let person = Person {
+        email: new.email,
+        first_name: line(new.first_name),
+        last_name: line(new.last_name),
+        external_id: external_id(new.external_id)?,
+        fields: new.fields,
+        ip: None,
+        visitor: None,
+    };
+    let act = Enrol { campaign: new.campaign_id, person, code: new.code };
+    let shared = app.engine.shared_arc();
+    write(&app, &caller, new.source.as_deref(), key, body.raw_hash, act, move |enrolled| {
+        let referrer = enrolled.participant.referrer_view(&enrolled.campaign, &shared);
+        (made(enrolled.created), ReferrerMade { referrer, created: enrolled.created })
+    })
+    .await
+}
+
+/// Get a referrer
+#[utoipa::path(get, path = "/v1/referrers/{id}", tag = "referrers")]
+async fn get(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(ReferrerId,)>) -> Result<Json<Referrer>, Problem> {
+    let (space, shared) = (caller.space, app.engine.shared_arc());
+    let read = app.engine.read(move |tx| {
+        Box::pin(async move {
+            let person = participant::referrer(tx, space, id).await?;
+            let campaign = campaign::get(tx, &shared, space, person.campaign).await?;
+            Ok(person.referrer_view(&campaign, &shared))
+        })
+    });
+    Ok(Json(read.await?))
+}
+
+/// What is given replaces what is there.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PersonChange {
+    email: Option<Email>,
+    first_name: Option<Line>,
+    last_name: Option<Line>,
+    external_id: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    fields: Fields,
+    /// A new code for the link; the old one goes on leading to the person.
+    code: Option<Code>,
+    /// What to clear: `last_name`, `external_id`, `fields.<key>`.
+    #[serde(default)]
+    unset: Vec<String>,
+}
+
+impl PersonChange {
+    pub(super) fn act(self, participant: uuid::Uuid, as_lead: bool) -> Result<Update, Problem> {
+        Ok(Update {
+            participant,
+            as_lead,
+            email: self.email,
+            first_name: self.first_name.map(Line::into_string),
+            last_name: self.last_name.map(Line::into_string),
+            external_id: external_id(self.external_id)?,
+            fields: self.fields,
+            code: self.code,
+            unset: self.unset,
+        })
+    }
+}
+
+/// Change a referrer
+#[utoipa::path(patch, path = "/v1/referrers/{id}", tag = "referrers", request_body = PersonChange)]
+async fn update(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(ReferrerId,)>, key: IdempotencyKey, body: Body<PersonChange>) -> Result<Done<Referrer>, Problem> {
+    let act = body.value.act(id.uuid(), false)?;
+    let shared = app.engine.shared_arc();
+    let done = write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(campaign, &shared))).await?;
+    app.engine.forget().await?;
+    Ok(done)
+}
+
+/// Erase a referrer
+///
+/// Everything that says who the person is goes, for ever: here, in signals, events and
+/// kept answers. That there was somebody, with leads and rewards, stays.
+#[utoipa::path(delete, path = "/v1/referrers/{id}", tag = "referrers")]
+async fn erase(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(ReferrerId,)>) -> Result<NoContent, Problem> {
+    app.engine.run(super::context(&app, &caller, None)?, Erase { participant: id.uuid(), as_lead: false }).await?;
+    app.engine.forget().await?;
+    Ok(NoContent)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Remark {
+    /// Why; kept with the signal.
+    #[schema(max_length = 1000)]
+    note: Option<String>,
+}
+
+/// Suspend a referrer
+///
+/// What happens from now on earns nothing; what happened before still does.
+#[utoipa::path(post, path = "/v1/referrers/{id}/suspend", tag = "referrers", request_body = Remark)]
+async fn suspend(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(ReferrerId,)>, key: IdempotencyKey, body: Body<Remark>) -> Result<Done<Referrer>, Problem> {
+    let act = Suspend { referrer: id, suspended: true, note: note(body.value.note)? };
+    let shared = app.engine.shared_arc();
+    write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(campaign, &shared))).await
+}
+
+/// Reactivate a referrer
+#[utoipa::path(post, path = "/v1/referrers/{id}/reactivate", tag = "referrers", request_body = Nothing)]
+async fn reactivate(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(ReferrerId,)>, key: IdempotencyKey, body: Body<Nothing>) -> Result<Done<Referrer>, Problem> {
+    let act = Suspend { referrer: id, suspended: false, note: None };
+    let shared = app.engine.shared_arc();
+    write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(campaign, &shared))).await
+}
+
+/// What a referrer brought.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Progress {
+    pub visits: i64,
+    pub leads: i64,
+    pub qualified: i64,
+    pub rewarded: i64,
+}
+
+/// Get a referrer's numbers
+#[utoipa::path(get, path = "/v1/referrers/{id}/statistics", tag = "referrers")]
+async fn progress(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(ReferrerId,)>) -> Result<Json<Progress>, Problem> {
+    app.engine.catch_up_statistics().await?;
+    let space = caller.space;
+    let read = app.engine.read(move |tx| {
+        Box::pin(async move {
+            participant::referrer(tx, space, id).await?;
+            statistics::of_referrer(tx, space, id).await
+        })
+    });
+    let (visits, leads, qualified, rewarded) = read.await?;
+    Ok(Json(Progress { visits, leads, qualified, rewarded }))
+}
+
+/// Get everything about a referrer
+///
+/// For the right of access: the person, their leads' conversions, rewards and signals.
+#[utoipa::path(get, path = "/v1/referrers/{id}/dossier", tag = "referrers")]
+async fn dossier(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(ReferrerId,)>) -> Result<Json<Dossier>, Problem> {
+    let (space, shared) = (caller.space, app.engine.shared_arc());
+    let read = app.engine.read(move |tx| Box::pin(async move { participant::dossier(tx, &shared, space, id.uuid()).await }));
+    read.await.map(Json).map_err(|error| match error {
+        Error::NotFound { .. } => Problem::not_found("referrer"),
+        error => error.into(),
+    })
+}

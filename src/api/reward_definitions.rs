@@ -1,0 +1,184 @@
+//! `/v1/reward-definitions`: what a campaign promises. They are part of the campaign's
+//! versioned configuration: each change makes a new version of it.
+
+use super::{Done, List};
+use crate::{
+    engine::{
+        Error,
+        campaign::{self, AddCoupons, CampaignFilter, Change, CouponPool, Edit},
+        list::{LIMIT_MAX, Listing, Page},
+    },
+    http::{App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Write},
+};
+use axum::{extract::State, http::StatusCode};
+use goodword_core::{
+    ids::{CampaignId, RewardDefinitionId},
+    reward::{RewardDefinition, RewardTerms},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, remove)).routes(routes!(coupons, add_coupons))
+}
+
+/// A reward definition and the campaign that it belongs to.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct DefinitionView {
+    pub campaign_id: CampaignId,
+    /// The campaign's version that it was read from.
+    pub version: i64,
+    #[serde(flatten)]
+    pub definition: RewardDefinition,
+}
+
+fn pick(campaign: &campaign::Campaign, id: RewardDefinitionId) -> Result<DefinitionView, Error> {
+    let definition = campaign.configuration.reward(id).ok_or(Error::NotFound { what: "reward definition" })?;
+    Ok(DefinitionView { campaign_id: campaign.id, version: campaign.version, definition: definition.clone() })
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct DefinitionList {
+    campaign_id: Option<CampaignId>,
+    /// Part of the name.
+    search: Option<String>,
+}
+
+/// List reward definitions
+///
+/// Of one campaign, or of all; at most 50 for each of the newest 250 campaigns.
+#[utoipa::path(get, path = "/v1/reward-definitions", tag = "reward definitions", params(DefinitionList))]
+async fn list(State(app): State<App>, caller: Caller<Read>, Query(query): Query<DefinitionList>) -> Result<Json<List<DefinitionView>>, Problem> {
+    let (space, shared) = (caller.space, app.engine.shared_arc());
+    let campaigns = app
+        .engine
+        .read(move |tx| {
+            Box::pin(async move {
+                match query.campaign_id {
+                    Some(id) => Ok(vec![campaign::get(tx, &shared, space, id).await?]),
+                    None => Ok(campaign::list(tx, &shared, space, &CampaignFilter::default(), &Page { limit: LIMIT_MAX, ..Page::default() }).await?.data),
+                }
+            })
+        })
+        .await?;
+    let search = query.search.map(|search| search.to_lowercase());
+    let mut data = Vec::new();
+    for campaign in &campaigns {
+        for definition in &campaign.configuration.rewards {
+            if search.as_ref().is_none_or(|search| definition.terms.name.as_str().to_lowercase().contains(search)) {
+                data.push(DefinitionView { campaign_id: campaign.id, version: campaign.version, definition: definition.clone() });
+            }
+        }
+    }
+    Ok(Json(Listing { data, next: None }.into()))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewDefinition {
+    campaign_id: CampaignId,
+    #[serde(flatten)]
+    terms: RewardTerms,
+}
+
+/// Create a reward definition
+#[utoipa::path(post, path = "/v1/reward-definitions", tag = "reward definitions", params(IfMatch), request_body = NewDefinition)]
+async fn create(State(app): State<App>, caller: Caller<Write>, IfMatch(if_version): IfMatch, key: IdempotencyKey, body: Body<NewDefinition>) -> Result<Done<DefinitionView>, Problem> {
+    let NewDefinition { campaign_id, terms } = body.value;
+    write(&app, &caller, key, body.raw_hash, StatusCode::CREATED, Edit { id: campaign_id, if_version, change: Change::AddReward(terms) }).await
+}
+
+async fn write(app: &App, caller: &Caller<Write>, key: IdempotencyKey, raw_hash: [u8; 32], status: StatusCode, edit: Edit) -> Result<Done<DefinitionView>, Problem> {
+    let done = super::write(app, caller, None, key, raw_hash, edit, move |(campaign, touched)| (status, touched.and_then(|id| pick(campaign, id).ok()))).await?;
+    app.engine.forget().await?;
+    Ok(Done { reply: done.reply, shape: std::marker::PhantomData })
+}
+
+/// The campaign that a definition belongs to.
+async fn campaign_of(app: &App, space: crate::engine::Space, id: RewardDefinitionId) -> Result<campaign::Campaign, Problem> {
+    let shared = app.engine.shared_arc();
+    Ok(app.engine.read(move |tx| Box::pin(async move { campaign::of_definition(tx, &shared, space, id).await })).await?)
+}
+
+/// Get a reward definition
+#[utoipa::path(get, path = "/v1/reward-definitions/{id}", tag = "reward definitions")]
+async fn get(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(RewardDefinitionId,)>) -> Result<Json<DefinitionView>, Problem> {
+    Ok(Json(pick(&campaign_of(&app, caller.space, id).await?, id)?))
+}
+
+/// A change: what is given replaces what is there.
+#[derive(Debug, Deserialize, ToSchema)]
+struct TermsChange {
+    /// Fields that go back to their default: `limit`, `review`.
+    #[serde(default)]
+    unset: Vec<String>,
+    /// Any of the terms.
+    #[serde(flatten)]
+    #[schema(value_type = Object, additional_properties)]
+    patch: Map<String, Value>,
+}
+
+/// Change a reward definition
+///
+/// Rewards that fell due before keep the terms under which they did.
+#[utoipa::path(patch, path = "/v1/reward-definitions/{id}", tag = "reward definitions", params(IfMatch), request_body = TermsChange)]
+async fn update(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(RewardDefinitionId,)>,
+    IfMatch(if_version): IfMatch,
+    key: IdempotencyKey,
+    body: Body<TermsChange>,
+) -> Result<Done<DefinitionView>, Problem> {
+    let campaign = campaign_of(&app, caller.space, id).await?;
+    let TermsChange { patch, unset } = body.value;
+    write(&app, &caller, key, body.raw_hash, StatusCode::OK, Edit { id: campaign.id, if_version, change: Change::EditReward { id, patch, unset } }).await
+}
+
+/// Remove a reward definition
+///
+/// No new rewards; those that fell due before are not touched.
+#[utoipa::path(delete, path = "/v1/reward-definitions/{id}", tag = "reward definitions", params(IfMatch))]
+async fn remove(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(RewardDefinitionId,)>, IfMatch(if_version): IfMatch) -> Result<NoContent, Problem> {
+    let campaign = campaign_of(&app, caller.space, id).await?;
+    app.engine.run(super::context(&app, &caller, None)?, Edit { id: campaign.id, if_version, change: Change::RemoveReward(id) }).await?;
+    app.engine.forget().await?;
+    Ok(NoContent)
+}
+
+/// Get the coupon pool
+#[utoipa::path(get, path = "/v1/reward-definitions/{id}/coupons", tag = "reward definitions")]
+async fn coupons(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(RewardDefinitionId,)>) -> Result<Json<CouponPool>, Problem> {
+    campaign_of(&app, caller.space, id).await?;
+    let space = caller.space;
+    Ok(Json(app.engine.read(move |tx| Box::pin(campaign::coupon_pool(tx, space, id))).await?))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewCoupons {
+    /// Codes; those that are in the pool already are left alone.
+    #[schema(min_items = 1, max_items = 1000)]
+    codes: Vec<String>,
+}
+
+/// Add coupons to the pool
+#[utoipa::path(post, path = "/v1/reward-definitions/{id}/coupons", tag = "reward definitions", request_body = NewCoupons)]
+async fn add_coupons(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(RewardDefinitionId,)>,
+    key: IdempotencyKey,
+    body: Body<NewCoupons>,
+) -> Result<Done<CouponPool>, Problem> {
+    if !(1..=1_000).contains(&body.value.codes.len()) {
+        return Err(Problem::invalid("/codes", "1 to 1,000 codes"));
+    }
+    let campaign = campaign_of(&app, caller.space, id).await?;
+    let act = AddCoupons { campaign: campaign.id, definition: id, codes: body.value.codes };
+    super::write(&app, &caller, None, key, body.raw_hash, act, |pool| (StatusCode::OK, *pool)).await
+}
