@@ -7,11 +7,15 @@
 //! | [`http`] | what every HTTP interface shares: problems, extractors, access, limits |
 //! | [`api`] | the native REST API: one file per resource |
 //! | [`pages`] | what people see in a browser |
+//! | [`routes`] | every address of the server, in one place |
+//! | [`cli`] | the commands of the program |
 //!
 //! `ARCHITECTURE.md` tells the whole story.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod http;
 pub mod pages;
+pub mod routes;

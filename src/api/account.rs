@@ -20,7 +20,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(me)).routes(routes!(list_keys, create_key)).routes(routes!(get_key, update_key, revoke_key)).routes(routes!(clock, move_clock))
+    OpenApiRouter::new()
+        .routes(routes!(me))
+        .routes(routes!(list_keys, create_key))
+        .routes(routes!(get_key, update_key, revoke_key))
+        .routes(routes!(clock, move_clock))
 }
 
 /// Who the key belongs to, and what it may do.
@@ -137,7 +141,13 @@ struct KeyChange {
 
 /// Change an API key
 #[utoipa::path(patch, path = "/v1/api-keys/{id}", tag = "account", request_body = KeyChange)]
-async fn update_key(State(app): State<App>, caller: Caller<Admin>, Path((id,)): Path<(ApiKeyId,)>, key: IdempotencyKey, body: Body<KeyChange>) -> Result<Done<ApiKey>, Problem> {
+async fn update_key(
+    State(app): State<App>,
+    caller: Caller<Admin>,
+    Path((id,)): Path<(ApiKeyId,)>,
+    key: IdempotencyKey,
+    body: Body<KeyChange>,
+) -> Result<Done<ApiKey>, Problem> {
     let update = UpdateKey { id, name: body.value.name, scopes: body.value.scopes };
     let done = super::write(&app, &caller, None, key, body.raw_hash, update, |key| (StatusCode::OK, key.clone())).await?;
     app.engine.forget().await?;

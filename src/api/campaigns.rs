@@ -250,7 +250,12 @@ struct VersionList {
 
 /// List the versions of a campaign
 #[utoipa::path(get, path = "/v1/campaigns/{id}/versions", tag = "campaigns", params(VersionList))]
-async fn versions(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(CampaignId,)>, Query(query): Query<VersionList>) -> Result<Json<List<VersionView>>, Problem> {
+async fn versions(
+    State(app): State<App>,
+    caller: Caller<Read>,
+    Path((id,)): Path<(CampaignId,)>,
+    Query(query): Query<VersionList>,
+) -> Result<Json<List<VersionView>>, Problem> {
     let page = page(query.limit, query.cursor.as_deref(), query.order, None, None)?;
     let (space, shared) = (caller.space, app.engine.shared_arc());
     let found = app
@@ -277,7 +282,12 @@ async fn version(State(app): State<App>, caller: Caller<Read>, Path((id, version
 ///
 /// The configuration of that version becomes the next version.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/versions/{version}/restore", tag = "campaigns", params(IfMatch))]
-async fn restore(State(app): State<App>, caller: Caller<Write>, Path((id, version)): Path<(CampaignId, i64)>, IfMatch(if_version): IfMatch) -> Result<Json<CampaignView>, Problem> {
+async fn restore(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id, version)): Path<(CampaignId, i64)>,
+    IfMatch(if_version): IfMatch,
+) -> Result<Json<CampaignView>, Problem> {
     let (campaign, _) = app.engine.run(super::context(&app, &caller, None)?, Edit { id, if_version, change: Change::Restore(version) }).await?;
     app.engine.forget().await?;
     Ok(Json(view(&campaign, &app.engine.shared().public_url)))

@@ -211,7 +211,13 @@ struct RefundOf {
 
 /// Refund a conversion
 #[utoipa::path(post, path = "/v1/conversions/{id}/refund", tag = "conversions", request_body = RefundOf)]
-async fn refund_one(State(app): State<App>, caller: Caller<Report>, Path((id,)): Path<(ConversionId,)>, key: IdempotencyKey, body: Body<RefundOf>) -> Result<Done<Answer>, Problem> {
+async fn refund_one(
+    State(app): State<App>,
+    caller: Caller<Report>,
+    Path((id,)): Path<(ConversionId,)>,
+    key: IdempotencyKey,
+    body: Body<RefundOf>,
+) -> Result<Done<Answer>, Problem> {
     let new = body.value;
     let act = Refund {
         conversion: ConversionKey::Id(id),

@@ -14,7 +14,7 @@ use crate::{
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
     decide::{LeadStatus, Outcome},
-    explain::{Check, Reason},
+    explain::Check,
     ids::{CampaignId, LeadId, ReferrerId, SignalId},
     text::{Code, Email, Line},
     time::Timestamp,
@@ -236,7 +236,13 @@ async fn get(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(Le
 
 /// Change a lead
 #[utoipa::path(patch, path = "/v1/leads/{id}", tag = "leads", request_body = PersonChange)]
-async fn update(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(LeadId,)>, key: IdempotencyKey, body: Body<PersonChange>) -> Result<Done<Lead>, Problem> {
+async fn update(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(LeadId,)>,
+    key: IdempotencyKey,
+    body: Body<PersonChange>,
+) -> Result<Done<Lead>, Problem> {
     let act = body.value.act(id.uuid(), true)?;
     let done = write(&app, &caller, None, key, body.raw_hash, participant::UpdateLead(act), |lead| (StatusCode::OK, lead.clone())).await?;
     app.engine.forget().await?;
@@ -300,7 +306,13 @@ where
 ///
 /// Because you say so. A lead that is qualified already is answered as it is.
 #[utoipa::path(post, path = "/v1/leads/{id}/qualify", tag = "leads", request_body = Remark)]
-async fn qualify_lead(State(app): State<App>, caller: Caller<Report>, Path((id,)): Path<(LeadId,)>, key: IdempotencyKey, body: Body<Remark>) -> Result<Done<Answer>, Problem> {
+async fn qualify_lead(
+    State(app): State<App>,
+    caller: Caller<Report>,
+    Path((id,)): Path<(LeadId,)>,
+    key: IdempotencyKey,
+    body: Body<Remark>,
+) -> Result<Done<Answer>, Problem> {
     let act = Qualify { lead: LeadKey::Id(id), campaign: None, external_id: None, occurred_at: None, note: note(body.value.note)? };
     decided(&app, &caller, id, key, body.raw_hash, act).await
 }
@@ -309,7 +321,13 @@ async fn qualify_lead(State(app): State<App>, caller: Caller<Report>, Path((id,)
 ///
 /// It is pending again; rewards are cancelled, or reversed where they were issued.
 #[utoipa::path(post, path = "/v1/leads/{id}/unqualify", tag = "leads", request_body = Remark)]
-async fn unqualify(State(app): State<App>, caller: Caller<Report>, Path((id,)): Path<(LeadId,)>, key: IdempotencyKey, body: Body<Remark>) -> Result<Done<Answer>, Problem> {
+async fn unqualify(
+    State(app): State<App>,
+    caller: Caller<Report>,
+    Path((id,)): Path<(LeadId,)>,
+    key: IdempotencyKey,
+    body: Body<Remark>,
+) -> Result<Done<Answer>, Problem> {
     let act = Unqualify { lead: LeadKey::Id(id), campaign: None, note: note(body.value.note)? };
     decided(&app, &caller, id, key, body.raw_hash, act).await
 }
@@ -318,14 +336,26 @@ async fn unqualify(State(app): State<App>, caller: Caller<Report>, Path((id,)): 
 ///
 /// It earns nothing, whatever is reported later.
 #[utoipa::path(post, path = "/v1/leads/{id}/reject", tag = "leads", request_body = Remark)]
-async fn reject(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(LeadId,)>, key: IdempotencyKey, body: Body<Remark>) -> Result<Done<Answer>, Problem> {
+async fn reject(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(LeadId,)>,
+    key: IdempotencyKey,
+    body: Body<Remark>,
+) -> Result<Done<Answer>, Problem> {
     let act = Reject { lead: id, rejected: true, note: note(body.value.note)? };
     decided(&app, &caller, id, key, body.raw_hash, act).await
 }
 
 /// Restore a rejected lead
 #[utoipa::path(post, path = "/v1/leads/{id}/restore", tag = "leads", request_body = Remark)]
-async fn restore(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(LeadId,)>, key: IdempotencyKey, body: Body<Remark>) -> Result<Done<Answer>, Problem> {
+async fn restore(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(LeadId,)>,
+    key: IdempotencyKey,
+    body: Body<Remark>,
+) -> Result<Done<Answer>, Problem> {
     let act = Reject { lead: id, rejected: false, note: note(body.value.note)? };
     decided(&app, &caller, id, key, body.raw_hash, act).await
 }
@@ -335,7 +365,12 @@ async fn restore(State(app): State<App>, caller: Caller<Write>, Path((id,)): Pat
 /// With today's rule, limits, budget and coupons. What is missing is given; nothing is
 /// given twice.
 #[utoipa::path(post, path = "/v1/leads/{id}/recheck", tag = "leads", request_body = Nothing)]
-async fn recheck(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(LeadId,)>, key: IdempotencyKey, body: Body<Nothing>) -> Result<Done<Answer>, Problem> {
+async fn recheck(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(LeadId,)>,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Done<Answer>, Problem> {
     decided(&app, &caller, id, key, body.raw_hash, Recheck { lead: id }).await
 }
-

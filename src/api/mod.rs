@@ -24,10 +24,10 @@ use crate::{
         list::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Listing, Page},
         work::{Act, Context, Idempotency, Reply},
     },
-    http::{App, Caller, IdempotencyKey, Problem, reply},
+    http::{App, Caller, IdempotencyKey, Problem, openapi::Chapter, reply},
 };
 use axum::{
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
 use goodword_core::{text::Line, time::Timestamp};
@@ -56,6 +56,22 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(statistics::router())
 }
 
+/// What each part of the reference is about.
+pub const CHAPTERS: &[Chapter] = &[
+    ("account", "Who a key belongs to, API keys, and the clock of the test side. Every key sees one side of its workspace: live data or test data."),
+    ("campaigns", "Campaigns and the versions of their configuration. Every change makes a version, and every decision names the version it used."),
+    ("reward definitions", "What a campaign promises: who gets what, when, how often, after which checks."),
+    ("referrers", "People who share a link. A person is one participant of a campaign, as a referrer `ref_…`, as a lead `lead_…`, or both."),
+    ("leads", "People who were referred, and why they are qualified or not."),
+    ("qualifications", "Qualify a lead, named in whichever way you know it."),
+    ("conversions", "Orders, invoices and deals, which qualify leads by the campaign's rule, and their refunds."),
+    ("rewards", "What fell due, and what becomes of it. A cause pays a reward once."),
+    ("events", "What happened, in the order of commits: a feed that never skips."),
+    ("signals", "Everything that was told, with the decision that was made on it. What changed nothing is here too, with its reason."),
+    ("visits", "Uses of referral links."),
+    ("statistics", "How the program is doing, from roll-ups that are never behind."),
+];
+
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct List<T> {
@@ -83,7 +99,13 @@ pub enum Order {
 
 /// The page that a request asks for. Each list spells its parameters out, because the
 /// query string refuses what it does not know.
-fn page(limit: Option<usize>, cursor: Option<&str>, order: Option<Order>, created_after: Option<Timestamp>, created_before: Option<Timestamp>) -> Result<Page, Problem> {
+fn page(
+    limit: Option<usize>,
+    cursor: Option<&str>,
+    order: Option<Order>,
+    created_after: Option<Timestamp>,
+    created_before: Option<Timestamp>,
+) -> Result<Page, Problem> {
     Ok(Page {
         limit: checked_limit(limit)?,
         after: cursor.map(Cursor::parse).transpose()?,
@@ -162,7 +184,8 @@ fn idempotency(key: IdempotencyKey, request_hash: [u8; 32]) -> Option<Idempotenc
 /// Who asks, for the record. The source is what the request says, or `api`.
 fn context<S>(app: &App, caller: &Caller<S>, source: Option<&str>) -> Result<Context, Problem> {
     let source = source.unwrap_or("api");
-    let well_formed = (1..=40).contains(&source.len()) && source.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-' || b == b'.');
+    let well_formed =
+        (1..=40).contains(&source.len()) && source.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-' || b == b'.');
     if !well_formed {
         return Err(Problem::invalid("/source", "1 to 40 lower-case letters, digits, hyphens, dots or underscores"));
     }
@@ -177,7 +200,9 @@ fn line(text: Option<Line>) -> String {
 /// A free remark: at most 1,000 characters.
 fn note(text: Option<String>) -> Result<Option<String>, Problem> {
     match text {
-        Some(text) if text.chars().count() > 1_000 || text.chars().any(|c| c.is_control() && c != '\n') => Err(Problem::invalid("/note", "at most 1,000 characters")),
+        Some(text) if text.chars().count() > 1_000 || text.chars().any(|c| c.is_control() && c != '\n') => {
+            Err(Problem::invalid("/note", "at most 1,000 characters"))
+        }
         text => Ok(text),
     }
 }
@@ -185,7 +210,9 @@ fn note(text: Option<String>) -> Result<Option<String>, Problem> {
 /// An id in another system: at most 200 characters.
 fn external_id(text: Option<String>) -> Result<Option<String>, Problem> {
     match text.as_deref().map(str::trim) {
-        Some(text) if text.is_empty() || text.chars().count() > 200 || text.chars().any(char::is_control) => Err(Problem::invalid("/external_id", "1 to 200 characters")),
+        Some(text) if text.is_empty() || text.chars().count() > 200 || text.chars().any(char::is_control) => {
+            Err(Problem::invalid("/external_id", "1 to 200 characters"))
+        }
         text => Ok(text.map(str::to_owned)),
     }
 }
@@ -195,18 +222,10 @@ const fn made(created: bool) -> StatusCode {
     if created { StatusCode::CREATED } else { StatusCode::OK }
 }
 
-/// Where a made thing is found.
-fn location(response: impl IntoResponse, path: &str) -> Response {
-    let mut response = response.into_response();
-    if let Ok(path) = HeaderValue::try_from(path) {
-        response.headers_mut().insert(header::LOCATION, path);
-    }
-    response
-}
-
 /// A decision that refused is an answer of its own kind: 409 with the reason and checks.
 fn refused(reason: goodword_core::explain::Reason, checks: &[goodword_core::explain::Check]) -> Problem {
     let failed = checks.iter().find(|check| check.failed());
-    let detail = failed.map_or_else(|| reason.sentence().to_owned(), |check| format!("{} Expected {}, found {}.", reason.sentence(), check.expected, check.found));
+    let detail =
+        failed.map_or_else(|| reason.sentence().to_owned(), |check| format!("{} Expected {}, found {}.", reason.sentence(), check.expected, check.found));
     Problem::from(engine::Error::conflict(reason, detail))
 }

@@ -52,7 +52,13 @@ const fn yes() -> bool {
 }
 
 /// The lead, named in exactly one way.
-pub(super) fn lead_key(id: Option<LeadId>, code: Option<Code>, email: Option<Email>, coupon: Option<String>, external: Option<String>) -> Result<LeadKey, Problem> {
+pub(super) fn lead_key(
+    id: Option<LeadId>,
+    code: Option<Code>,
+    email: Option<Email>,
+    coupon: Option<String>,
+    external: Option<String>,
+) -> Result<LeadKey, Problem> {
     let mut named = Vec::new();
     named.extend(id.map(LeadKey::Id));
     named.extend(code.map(LeadKey::Code));

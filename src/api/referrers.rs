@@ -171,7 +171,13 @@ impl PersonChange {
 
 /// Change a referrer
 #[utoipa::path(patch, path = "/v1/referrers/{id}", tag = "referrers", request_body = PersonChange)]
-async fn update(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(ReferrerId,)>, key: IdempotencyKey, body: Body<PersonChange>) -> Result<Done<Referrer>, Problem> {
+async fn update(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(ReferrerId,)>,
+    key: IdempotencyKey,
+    body: Body<PersonChange>,
+) -> Result<Done<Referrer>, Problem> {
     let act = body.value.act(id.uuid(), false)?;
     let shared = app.engine.shared_arc();
     let done = write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(campaign, &shared))).await?;
@@ -202,7 +208,13 @@ struct Remark {
 ///
 /// What happens from now on earns nothing; what happened before still does.
 #[utoipa::path(post, path = "/v1/referrers/{id}/suspend", tag = "referrers", request_body = Remark)]
-async fn suspend(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(ReferrerId,)>, key: IdempotencyKey, body: Body<Remark>) -> Result<Done<Referrer>, Problem> {
+async fn suspend(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(ReferrerId,)>,
+    key: IdempotencyKey,
+    body: Body<Remark>,
+) -> Result<Done<Referrer>, Problem> {
     let act = Suspend { referrer: id, suspended: true, note: note(body.value.note)? };
     let shared = app.engine.shared_arc();
     write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(campaign, &shared))).await
@@ -210,7 +222,13 @@ async fn suspend(State(app): State<App>, caller: Caller<Write>, Path((id,)): Pat
 
 /// Reactivate a referrer
 #[utoipa::path(post, path = "/v1/referrers/{id}/reactivate", tag = "referrers", request_body = Nothing)]
-async fn reactivate(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(ReferrerId,)>, key: IdempotencyKey, body: Body<Nothing>) -> Result<Done<Referrer>, Problem> {
+async fn reactivate(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(ReferrerId,)>,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Done<Referrer>, Problem> {
     let act = Suspend { referrer: id, suspended: false, note: None };
     let shared = app.engine.shared_arc();
     write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(campaign, &shared))).await

@@ -87,13 +87,27 @@ struct NewDefinition {
 
 /// Create a reward definition
 #[utoipa::path(post, path = "/v1/reward-definitions", tag = "reward definitions", params(IfMatch), request_body = NewDefinition)]
-async fn create(State(app): State<App>, caller: Caller<Write>, IfMatch(if_version): IfMatch, key: IdempotencyKey, body: Body<NewDefinition>) -> Result<Done<DefinitionView>, Problem> {
+async fn create(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    IfMatch(if_version): IfMatch,
+    key: IdempotencyKey,
+    body: Body<NewDefinition>,
+) -> Result<Done<DefinitionView>, Problem> {
     let NewDefinition { campaign_id, terms } = body.value;
     write(&app, &caller, key, body.raw_hash, StatusCode::CREATED, Edit { id: campaign_id, if_version, change: Change::AddReward(terms) }).await
 }
 
-async fn write(app: &App, caller: &Caller<Write>, key: IdempotencyKey, raw_hash: [u8; 32], status: StatusCode, edit: Edit) -> Result<Done<DefinitionView>, Problem> {
-    let done = super::write(app, caller, None, key, raw_hash, edit, move |(campaign, touched)| (status, touched.and_then(|id| pick(campaign, id).ok()))).await?;
+async fn write(
+    app: &App,
+    caller: &Caller<Write>,
+    key: IdempotencyKey,
+    raw_hash: [u8; 32],
+    status: StatusCode,
+    edit: Edit,
+) -> Result<Done<DefinitionView>, Problem> {
+    let done =
+        super::write(app, caller, None, key, raw_hash, edit, move |(campaign, touched)| (status, touched.and_then(|id| pick(campaign, id).ok()))).await?;
     app.engine.forget().await?;
     Ok(Done { reply: done.reply, shape: std::marker::PhantomData })
 }
@@ -143,7 +157,12 @@ async fn update(
 ///
 /// No new rewards; those that fell due before are not touched.
 #[utoipa::path(delete, path = "/v1/reward-definitions/{id}", tag = "reward definitions", params(IfMatch))]
-async fn remove(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(RewardDefinitionId,)>, IfMatch(if_version): IfMatch) -> Result<NoContent, Problem> {
+async fn remove(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(RewardDefinitionId,)>,
+    IfMatch(if_version): IfMatch,
+) -> Result<NoContent, Problem> {
     let campaign = campaign_of(&app, caller.space, id).await?;
     app.engine.run(super::context(&app, &caller, None)?, Edit { id: campaign.id, if_version, change: Change::RemoveReward(id) }).await?;
     app.engine.forget().await?;

@@ -124,7 +124,14 @@ struct Remark {
     note: Option<String>,
 }
 
-async fn act(app: &App, caller: &Caller<Rewards>, reward: RewardId, action: RewardAction, key: IdempotencyKey, body: Body<Remark>) -> Result<Done<Reward>, Problem> {
+async fn act(
+    app: &App,
+    caller: &Caller<Rewards>,
+    reward: RewardId,
+    action: RewardAction,
+    key: IdempotencyKey,
+    body: Body<Remark>,
+) -> Result<Done<Reward>, Problem> {
     let decide = Decide { reward, action, note: note(body.value.note)?, amount_minor: None };
     write(app, caller, None, key, body.raw_hash, decide, |reward| (StatusCode::OK, reward.clone())).await
 }
@@ -133,7 +140,13 @@ async fn act(app: &App, caller: &Caller<Rewards>, reward: RewardId, action: Rewa
 ///
 /// Ends a hold or a review. Where the definition issues by itself, it is issued at once.
 #[utoipa::path(post, path = "/v1/rewards/{id}/approve", tag = "rewards", request_body = Remark)]
-async fn approve(State(app): State<App>, caller: Caller<Rewards>, Path((id,)): Path<(RewardId,)>, key: IdempotencyKey, body: Body<Remark>) -> Result<Done<Reward>, Problem> {
+async fn approve(
+    State(app): State<App>,
+    caller: Caller<Rewards>,
+    Path((id,)): Path<(RewardId,)>,
+    key: IdempotencyKey,
+    body: Body<Remark>,
+) -> Result<Done<Reward>, Problem> {
     act(&app, &caller, id, RewardAction::Approve, key, body).await
 }
 
@@ -141,13 +154,25 @@ async fn approve(State(app): State<App>, caller: Caller<Rewards>, Path((id,)): P
 ///
 /// Until somebody approves it.
 #[utoipa::path(post, path = "/v1/rewards/{id}/hold", tag = "rewards", request_body = Remark)]
-async fn hold(State(app): State<App>, caller: Caller<Rewards>, Path((id,)): Path<(RewardId,)>, key: IdempotencyKey, body: Body<Remark>) -> Result<Done<Reward>, Problem> {
+async fn hold(
+    State(app): State<App>,
+    caller: Caller<Rewards>,
+    Path((id,)): Path<(RewardId,)>,
+    key: IdempotencyKey,
+    body: Body<Remark>,
+) -> Result<Done<Reward>, Problem> {
     act(&app, &caller, id, RewardAction::Hold, key, body).await
 }
 
 /// Reject a reward
 #[utoipa::path(post, path = "/v1/rewards/{id}/reject", tag = "rewards", request_body = Remark)]
-async fn reject(State(app): State<App>, caller: Caller<Rewards>, Path((id,)): Path<(RewardId,)>, key: IdempotencyKey, body: Body<Remark>) -> Result<Done<Reward>, Problem> {
+async fn reject(
+    State(app): State<App>,
+    caller: Caller<Rewards>,
+    Path((id,)): Path<(RewardId,)>,
+    key: IdempotencyKey,
+    body: Body<Remark>,
+) -> Result<Done<Reward>, Problem> {
     act(&app, &caller, id, RewardAction::Reject, key, body).await
 }
 
@@ -155,7 +180,13 @@ async fn reject(State(app): State<App>, caller: Caller<Rewards>, Path((id,)): Pa
 ///
 /// Before it is issued.
 #[utoipa::path(post, path = "/v1/rewards/{id}/cancel", tag = "rewards", request_body = Remark)]
-async fn cancel(State(app): State<App>, caller: Caller<Rewards>, Path((id,)): Path<(RewardId,)>, key: IdempotencyKey, body: Body<Remark>) -> Result<Done<Reward>, Problem> {
+async fn cancel(
+    State(app): State<App>,
+    caller: Caller<Rewards>,
+    Path((id,)): Path<(RewardId,)>,
+    key: IdempotencyKey,
+    body: Body<Remark>,
+) -> Result<Done<Reward>, Problem> {
     act(&app, &caller, id, RewardAction::Cancel, key, body).await
 }
 
@@ -164,13 +195,25 @@ async fn cancel(State(app): State<App>, caller: Caller<Rewards>, Path((id,)): Pa
 /// One that is given by hand is issued when you say so. One that an automation gives
 /// goes to `issuing`, tells the automation with `reward.issuing`, and waits for its word.
 #[utoipa::path(post, path = "/v1/rewards/{id}/issue", tag = "rewards", request_body = Remark)]
-async fn issue(State(app): State<App>, caller: Caller<Rewards>, Path((id,)): Path<(RewardId,)>, key: IdempotencyKey, body: Body<Remark>) -> Result<Done<Reward>, Problem> {
+async fn issue(
+    State(app): State<App>,
+    caller: Caller<Rewards>,
+    Path((id,)): Path<(RewardId,)>,
+    key: IdempotencyKey,
+    body: Body<Remark>,
+) -> Result<Done<Reward>, Problem> {
     act(&app, &caller, id, RewardAction::Issue, key, body).await
 }
 
 /// Retry a failed reward
 #[utoipa::path(post, path = "/v1/rewards/{id}/retry", tag = "rewards", request_body = Remark)]
-async fn retry(State(app): State<App>, caller: Caller<Rewards>, Path((id,)): Path<(RewardId,)>, key: IdempotencyKey, body: Body<Remark>) -> Result<Done<Reward>, Problem> {
+async fn retry(
+    State(app): State<App>,
+    caller: Caller<Rewards>,
+    Path((id,)): Path<(RewardId,)>,
+    key: IdempotencyKey,
+    body: Body<Remark>,
+) -> Result<Done<Reward>, Problem> {
     act(&app, &caller, id, RewardAction::Retry, key, body).await
 }
 
@@ -178,13 +221,25 @@ async fn retry(State(app): State<App>, caller: Caller<Rewards>, Path((id,)): Pat
 ///
 /// The word of the automation that gave it.
 #[utoipa::path(post, path = "/v1/rewards/{id}/confirm", tag = "rewards", request_body = Remark)]
-async fn confirm(State(app): State<App>, caller: Caller<Rewards>, Path((id,)): Path<(RewardId,)>, key: IdempotencyKey, body: Body<Remark>) -> Result<Done<Reward>, Problem> {
+async fn confirm(
+    State(app): State<App>,
+    caller: Caller<Rewards>,
+    Path((id,)): Path<(RewardId,)>,
+    key: IdempotencyKey,
+    body: Body<Remark>,
+) -> Result<Done<Reward>, Problem> {
     act(&app, &caller, id, RewardAction::Confirm, key, body).await
 }
 
 /// Report that a reward could not be issued
 #[utoipa::path(post, path = "/v1/rewards/{id}/fail", tag = "rewards", request_body = Remark)]
-async fn fail(State(app): State<App>, caller: Caller<Rewards>, Path((id,)): Path<(RewardId,)>, key: IdempotencyKey, body: Body<Remark>) -> Result<Done<Reward>, Problem> {
+async fn fail(
+    State(app): State<App>,
+    caller: Caller<Rewards>,
+    Path((id,)): Path<(RewardId,)>,
+    key: IdempotencyKey,
+    body: Body<Remark>,
+) -> Result<Done<Reward>, Problem> {
     act(&app, &caller, id, RewardAction::Fail, key, body).await
 }
 
@@ -202,7 +257,13 @@ struct Reversal {
 ///
 /// In part or in full, as an entry of its own.
 #[utoipa::path(post, path = "/v1/rewards/{id}/reverse", tag = "rewards", request_body = Reversal)]
-async fn reverse(State(app): State<App>, caller: Caller<Rewards>, Path((id,)): Path<(RewardId,)>, key: IdempotencyKey, body: Body<Reversal>) -> Result<Done<Reward>, Problem> {
+async fn reverse(
+    State(app): State<App>,
+    caller: Caller<Rewards>,
+    Path((id,)): Path<(RewardId,)>,
+    key: IdempotencyKey,
+    body: Body<Reversal>,
+) -> Result<Done<Reward>, Problem> {
     let decide = Decide { reward: id, action: RewardAction::Reverse, note: note(body.value.note)?, amount_minor: body.value.amount_minor };
     write(&app, &caller, None, key, body.raw_hash, decide, |reward| (StatusCode::OK, reward.clone())).await
 }
@@ -218,7 +279,13 @@ struct TotalSpend {
 ///
 /// Before it is issued; a reward that waits for its amount goes on.
 #[utoipa::path(put, path = "/v1/rewards/{id}/total-spend", tag = "rewards", request_body = TotalSpend)]
-async fn total_spend(State(app): State<App>, caller: Caller<Rewards>, Path((id,)): Path<(RewardId,)>, key: IdempotencyKey, body: Body<TotalSpend>) -> Result<Done<Reward>, Problem> {
+async fn total_spend(
+    State(app): State<App>,
+    caller: Caller<Rewards>,
+    Path((id,)): Path<(RewardId,)>,
+    key: IdempotencyKey,
+    body: Body<TotalSpend>,
+) -> Result<Done<Reward>, Problem> {
     if body.value.total_spend.minor < 0 {
         return Err(Problem::invalid("/total_spend", "an amount of zero or more"));
     }

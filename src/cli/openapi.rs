@@ -12,7 +12,7 @@ pub struct Openapi {
 impl Openapi {
     pub fn run(self) -> Result {
         let config = Config::load(&self.settings.0)?;
-        let document = super::serve::document(&config);
+        let document = crate::routes::document(&config);
         let mut out = std::io::stdout().lock();
         serde_json::to_writer_pretty(&mut out, &document).map_err(super::Failure::new)?;
         writeln!(out)?;

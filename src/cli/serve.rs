@@ -2,16 +2,11 @@ use super::{Failure, Result};
 use crate::{
     config::{Config, ServerFlags},
     engine::{Engine, MIGRATIONS, SetUp},
-    http::{App, openapi, server},
-};
-use axum::{
-    Router,
-    http::{StatusCode, Uri},
-    response::{IntoResponse, Response},
+    http::{App, server},
+    routes,
 };
 use goodword_store::{Options, Store};
 use std::{path::Path, time::Duration};
-use utoipa_axum::router::OpenApiRouter;
 
 /// The database's name in the data folder.
 const DATABASE_NAME: &str = "goodword.db";
@@ -48,7 +43,7 @@ async fn serve(mut config: Config) -> Result {
     let background = tokio::spawn(engine.clone().run_background(config.visit_ip_days, stopped));
     let app = App::new(engine, config);
     welcome(&app.config, set_up.as_ref());
-    server::serve(listener, router(app.clone()), &app, server::stop_signal()).await;
+    server::serve(listener, routes::router(app.clone()), &app, server::stop_signal()).await;
 
     // What still works is told to stop, what is still kept in memory is written, and then the database closes.
     let _ = stop.send(true);
@@ -77,27 +72,6 @@ fn make_folder(path: &Path) -> Result {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| Failure::new(format!("cannot make the data folder {}: {error}", path.display())).hint("Choose another with --data DIR."))
-}
-
-/// All routes.
-fn router(app: App) -> Router {
-    let pages = server::wrap_pages(Router::new(), &app);
-    server::router(app, api(), CHAPTERS, pages, not_found)
-}
-
-fn api() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-}
-
-const CHAPTERS: &[openapi::Chapter] = &[];
-
-fn not_found(_: &Uri) -> Response {
-    (StatusCode::NOT_FOUND, "There is nothing at this address.\n").into_response()
-}
-
-/// The OpenAPI document of what is served.
-pub(super) fn document(config: &Config) -> serde_json::Value {
-    openapi::document(api().get_openapi(), config, CHAPTERS)
 }
 
 /// Where to go from here. Keys are shown this once.
