@@ -5,10 +5,12 @@
 //! |---|---|---|
 //! | [`Body<T>`] | a JSON document | `request_body = T` |
 //! | [`BodyOrForm<T>`] | a JSON document or a form | `request_body(content((T = "application/json"), (T = "application/x-www-form-urlencoded")))` |
-//! | [`Query<T>`] | the query string | nothing: `T` derives `IntoParams` |
-//! | [`Path<T>`] | ids in the path | nothing for `Path<(LeadId,)>`; `Path<LeadId>` asks that ids implement `IntoParams` |
+//! | [`Query<T>`] | the query string | `params(T)`, which derives `IntoParams` |
+//! | [`Path<T>`] | ids in the path | nothing for tuples: `Path((id,)): Path<(LeadId,)>` |
 //! | [`IfMatch`] | the version that a change is for | `params(IfMatch)` |
 //! | [`IdempotencyKey`] | the name of a write | nothing: [`super::openapi`] adds it to every write |
+//!
+//! utoipa leaves out silently what has no attribute; [`super::openapi::gaps`] finds most of it.
 
 use super::{Problem, plain, problem::FieldError};
 use axum::{

@@ -22,6 +22,8 @@ pub mod problem;
 mod reference;
 pub mod reply;
 pub mod server;
+#[cfg(test)]
+mod tests;
 
 pub use auth::{Admin, Caller, Read, Report, Rewards, Write};
 pub use extract::{Body, BodyOrForm, IdempotencyKey, IfMatch, Path, Query};

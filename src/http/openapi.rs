@@ -14,7 +14,7 @@ use goodword_core::{ids, time::Timestamp};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     sync::{Arc, OnceLock},
 };
 use utoipa::{
@@ -61,6 +61,7 @@ pub fn document(routes: &OpenApi, config: &Config, chapters: &[Chapter]) -> Valu
     document["components"]["parameters"] = parameters.into();
     lift_schemas(&mut document);
     name_writes(&mut document);
+    drop_impossible(&mut document);
     drop_unused(&mut document);
     document
 }
@@ -131,8 +132,7 @@ fn lift_schemas(document: &mut Value) {
 /// Every write with a key takes an `Idempotency-Key`.
 fn name_writes(document: &mut Value) {
     each_operation(document, |method, operation| {
-        let is_public = operation.get("security").is_some_and(|security| security.as_array().is_none_or(|list| list.iter().any(|way| *way == json!({}))));
-        if WRITES.contains(&method) && !is_public {
+        if WRITES.contains(&method) && !is_public(operation) {
             let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
             if let Some(parameters) = parameters.as_array_mut()
                 && !parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key")
@@ -141,6 +141,31 @@ fn name_writes(document: &mut Value) {
             }
         }
     });
+}
+
+/// [`Problem`](super::Problem) documents every answer; here go those that an operation cannot give.
+fn drop_impossible(document: &mut Value) {
+    each_operation(document, |method, operation| {
+        let has_body = operation.contains_key("requestBody");
+        let is_public = is_public(operation);
+        let parameters = operation.get("parameters").and_then(Value::as_array);
+        let has_version = parameters.is_some_and(|parameters| parameters.iter().any(|parameter| parameter["name"] == "If-Match"));
+        let possible = |status: &str| match status {
+            "401" | "403" => !is_public,
+            "408" | "413" | "415" => has_body,
+            "409" => method != "get",
+            "412" => has_version,
+            _ => true,
+        };
+        if let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) {
+            responses.retain(|status, response| response["$ref"].is_null() || possible(status));
+        }
+    });
+}
+
+/// An operation without a key: `security(())`.
+fn is_public(operation: &Map<String, Value>) -> bool {
+    operation.get("security").and_then(Value::as_array).is_some_and(|ways| ways.iter().all(|way| *way == json!({})))
 }
 
 fn drop_unused(document: &mut Value) {
@@ -171,9 +196,32 @@ fn references(value: &Value) -> BTreeSet<String> {
     found
 }
 
-/// References that lead nowhere, for the test that holds the document together.
-pub fn dangling(document: &Value) -> Vec<String> {
-    references(document).into_iter().filter(|reference| reference.strip_prefix('#').is_none_or(|pointer| document.pointer(pointer).is_none())).collect()
+/// What the document fails to tell: references that lead nowhere, parameters of paths that are not
+/// described, bodies that would take what they do not know. The test that holds code and document
+/// together expects none.
+pub fn gaps(document: &Value) -> Vec<String> {
+    let lost = references(document).into_iter().filter(|reference| reference.strip_prefix('#').is_none_or(|pointer| document.pointer(pointer).is_none()));
+    let lost = lost.map(|reference| format!("{reference} leads nowhere"));
+    let unnamed = operations(document).flat_map(|(path, method, operation)| {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let named: BTreeSet<&str> = parameters.filter(|parameter| parameter["in"] == "path").filter_map(|parameter| parameter["name"].as_str()).collect();
+        let wanted = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        wanted.filter(move |name| !named.contains(name)).map(move |name| format!("{method} {path}: {name} is not described"))
+    });
+    let loose = operations(document).flat_map(|(path, method, operation)| {
+        let media = operation["requestBody"]["content"].as_object().into_iter().flat_map(Map::values);
+        let schemas = media
+            .map(|media| media["schema"]["$ref"].as_str().and_then(|reference| document.pointer(reference.strip_prefix('#')?)).unwrap_or(&media["schema"]));
+        let loose = schemas.filter(|schema| schema["properties"].is_object() && schema["additionalProperties"] != false);
+        loose.map(move |_| format!("{method} {path}: the body lacks deny_unknown_fields"))
+    });
+    lost.chain(unnamed).chain(loose).collect()
+}
+
+/// The operations that read no query string, as method and path: they refuse one.
+pub(super) fn without_query(document: &Value) -> HashSet<(String, String)> {
+    let has_query = |operation: &Value| operation["parameters"].as_array().into_iter().flatten().any(|parameter| parameter["in"] == "query");
+    operations(document).filter(|(_, _, operation)| !has_query(operation)).map(|(path, method, _)| (method.to_uppercase(), path.to_owned())).collect()
 }
 
 /// `/openapi.json` and `/docs`. Both are made once, when they are asked for first.

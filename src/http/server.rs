@@ -27,7 +27,7 @@ use hyper_util::{
 };
 use std::{
     any::Any,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
@@ -54,8 +54,8 @@ const BACKLOG: u32 = 4_096;
 /// 60 seconds for which proxies keep theirs, so that it is they who close.
 const HEAD_DEADLINE: Duration = Duration::from_secs(75);
 const HEADERS_MAX: usize = 64;
-/// A request's head at most.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// A request's head at most; hyper looks after it has read, and may take in twice as much.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// How long requests may go on after the signal to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// Smaller answers fit into one packet anyway.
@@ -316,12 +316,26 @@ fn is_local(ip: IpAddr) -> bool {
     }
 }
 
+/// Refuses parameters where nobody would read them, as [`super::Query`] does where somebody does.
+async fn refuse_query(State(without_query): State<Arc<HashSet<(String, String)>>>, matched: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    let query = request.uri().query().filter(|query| !query.is_empty());
+    if let Some((query, matched)) = query.zip(matched)
+        && without_query.contains(&(request.method().to_string(), matched.as_str().to_owned()))
+    {
+        let name = form_urlencoded::parse(query.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default();
+        return Problem::invalid_detail(name, "There is no such parameter; this address has none.").into_response();
+    }
+    next.run(request).await
+}
+
 /// The whole server: the API with its reference, the operator's addresses, and the pages.
 ///
 /// `pages` comes wrapped as it needs; `not_found` is the page for what is nowhere.
 pub fn router(app: App, api: OpenApiRouter<App>, chapters: &[openapi::Chapter], pages: Router<App>, not_found: fn(&Uri) -> Response) -> Router {
     let (api, routes) = api.split_for_parts();
     let document = openapi::document(&routes, &app.config, chapters);
+    let without_query = Arc::new(openapi::without_query(&document));
+    let api = api.layer(middleware::from_fn_with_state(without_query, refuse_query));
     let api = api.merge(openapi::router(document)).fallback(move |method: Method, uri: Uri| async move {
         let is_api = uri.path() == "/v1" || uri.path().starts_with("/v1/") || !matches!(method, Method::GET | Method::HEAD);
         if is_api { Problem::not_found("address").into_response() } else { not_found(&uri) }
