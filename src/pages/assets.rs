@@ -2,8 +2,9 @@
 //! content, so browsers keep them for ever and never use an old one.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
-use std::{borrow::Cow, sync::LazyLock};
+use std::{borrow::Cow, io::Write, sync::LazyLock};
 
 /// For every answer that is an asset.
 pub const CACHE_CONTROL: &str = "public, max-age=31536000, immutable";
@@ -12,6 +13,8 @@ pub struct Asset {
     url: String,
     pub content_type: &'static str,
     pub body: Cow<'static, [u8]>,
+    /// Compressed once, where that makes it smaller.
+    pub gzip: Option<Vec<u8>>,
 }
 
 const HASH_LEN: usize = 10;
@@ -19,12 +22,18 @@ const HASH_LEN: usize = 10;
 impl Asset {
     fn new(name: &str, extension: &str, content_type: &'static str, body: Cow<'static, [u8]>) -> Self {
         let hash = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(&body));
-        Self { url: format!("/assets/{name}.{}.{extension}", &hash[..HASH_LEN]), content_type, body }
+        Self { url: format!("/assets/{name}.{}.{extension}", &hash[..HASH_LEN]), content_type, gzip: gzip(&body), body }
     }
 
     pub fn url(&self) -> &str {
         &self.url
     }
+}
+
+fn gzip(body: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(body).ok()?;
+    encoder.finish().ok().filter(|gzip| gzip.len() < body.len() * 9 / 10)
 }
 
 fn font(name: &str, bytes: &'static [u8]) -> Asset {

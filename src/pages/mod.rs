@@ -8,6 +8,10 @@
 //! | [`message`] | pages that say one thing: not found, not now, please again |
 //! | [`layout`] | the frame around every page, icons |
 //! | [`form`] | forms: reading, mistakes, and telling programs from people |
+//! | [`sign`] | signed text that passes through browsers |
+//! | [`visitor`] | the visitor's cookie, devices, programs |
+//! | [`portal`] | what a referrer's page shows, read from the engine |
+//! | [`routes`] | the addresses of all this, and the engine behind them |
 //! | [`words`] | the product's own words in every language; money, numbers, dates |
 //! | [`share`] | the ten ways to share a link |
 //! | [`qr`] | QR codes as SVG and PNG |
@@ -22,9 +26,13 @@ pub mod join;
 pub mod landing;
 pub mod layout;
 pub mod message;
+pub mod portal;
 pub mod qr;
 pub mod referrer;
+pub mod routes;
 pub mod share;
+pub mod sign;
+pub mod visitor;
 pub mod words;
 
 /// Nothing inline and nothing from elsewhere; no page can be framed.

@@ -4,7 +4,7 @@ use super::{
     join,
     layout::{Icon, Page, Site, halo, icon},
     qr::Qr,
-    share::{Share, Social},
+    share::{self, Share, Social},
     words::{Language, fill, short_name},
 };
 use goodword_core::{money::Money, time::Timestamp};
@@ -275,7 +275,7 @@ impl Referrer<'_> {
             section.panel aria-labelledby="qr" {
                 div.qr {
                     h2 #qr { (words.in_person) }
-                    @if let Some(qr) = Qr::of(self.link) { (qr.markup(&fill(words.qr_title, &[("link", self.link)]))) }
+                    @if let Some(qr) = Qr::of(&share::link_via(self.link, share::QR)) { (qr.markup(&fill(words.qr_title, &[("link", self.link)]))) }
                     p.sub { (words.scan) }
                     div.downloads {
                         a.p-btn.small href=(format!("/{code}/download-qr-code?size=1024")) download=(format!("{code}.png")) { (icon(Icon::Download)) span.sr { (words.download) } "PNG" }

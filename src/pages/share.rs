@@ -17,8 +17,28 @@ pub enum Social {
     Messenger,
 }
 
+/// The parameter of a link that says how it was passed on, for the statistics.
+pub const VIA: &str = "via";
+
+/// A link as it is passed on in one way.
+pub fn link_via(link: &str, way: &str) -> String {
+    format!("{link}?{VIA}={way}")
+}
+
+/// How a link was passed on, by its query string: a word that we have written there.
+pub fn way(query: &str) -> &'static str {
+    let said = query.split('&').find_map(|pair| pair.strip_prefix(VIA)?.strip_prefix('=')).unwrap_or_default();
+    if said == QR { QR } else { Social::parse(said).map_or(LINK, Social::as_str) }
+}
+
+/// Passed on by a QR code.
+pub const QR: &str = "qr";
+/// Nobody knows how.
+pub const LINK: &str = "link";
+
 /// What is passed on.
 pub struct Share<'a> {
+    /// The plain link.
     pub link: &'a str,
     /// Of an e-mail.
     pub subject: &'a str,
@@ -99,13 +119,14 @@ impl Social {
 
     /// Where the button leads.
     pub fn url(self, share: &Share) -> String {
-        let (link, subject, text) = (encode(share.link), encode(share.subject), encode(share.text));
-        let both = encode(&format!("{} {}", share.text, share.link));
+        let via = link_via(share.link, self.as_str());
+        let (link, subject, text) = (encode(&via), encode(share.subject), encode(share.text));
+        let both = encode(&format!("{} {via}", share.text));
         match self {
             // `?&body=`: iOS reads what follows `&`, Android what follows `?`.
             Social::Sms => format!("sms:?&body={both}"),
             Social::Lineme => format!("https://line.me/R/share?text={both}"),
-            Social::Email => format!("mailto:?subject={subject}&body={}", encode(&format!("{}\r\n\r\n{}", share.text, share.link))),
+            Social::Email => format!("mailto:?subject={subject}&body={}", encode(&format!("{}\r\n\r\n{via}", share.text))),
             // WeChat has no address to share by: people scan the code with it.
             Social::Wechat => share.qr.to_owned(),
             Social::Twitter => format!("https://x.com/intent/post?text={text}&url={link}"),
@@ -139,7 +160,7 @@ mod tests {
     use super::*;
 
     const SHARE: Share<'static> = Share {
-        link: "https://refer.example/PRIYA?a=1&b=2#c",
+        link: "https://refer.example/PRIYÄ",
         subject: "10% off & more",
         text: "Für dich: 10 % “off” + <b>\nHello",
         qr: "https://refer.example/PRIYA/qr-code",
@@ -160,18 +181,34 @@ mod tests {
             let query = url.split_once('?').unwrap().1;
             form_urlencoded::parse(query.as_bytes()).into_owned().collect()
         };
-        let both = format!("{} {}", SHARE.text, SHARE.link);
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(pairs(Social::Whatsapp), [pair("text", &both)]);
-        assert_eq!(pairs(Social::Lineme), [pair("text", &both)]);
-        assert_eq!(pairs(Social::Sms), [pair("body", &both)]);
-        assert_eq!(pairs(Social::Twitter), [pair("text", SHARE.text), pair("url", SHARE.link)]);
-        assert_eq!(pairs(Social::Telegram), [pair("url", SHARE.link), pair("text", SHARE.text)]);
-        assert_eq!(pairs(Social::Facebook), [pair("u", SHARE.link)]);
-        assert_eq!(pairs(Social::Linkedin), [pair("url", SHARE.link)]);
-        assert_eq!(pairs(Social::Messenger), [pair("link", SHARE.link)]);
-        assert_eq!(pairs(Social::Email), [pair("subject", SHARE.subject), pair("body", &format!("{}\r\n\r\n{}", SHARE.text, SHARE.link))]);
+        for social in Social::ALL {
+            let link = format!("{}?via={}", SHARE.link, social.as_str());
+            let both = format!("{} {link}", SHARE.text);
+            let expected = match social {
+                Social::Whatsapp | Social::Lineme => vec![pair("text", &both)],
+                Social::Sms => vec![pair("body", &both)],
+                Social::Twitter => vec![pair("text", SHARE.text), pair("url", &link)],
+                Social::Telegram => vec![pair("url", &link), pair("text", SHARE.text)],
+                Social::Facebook => vec![pair("u", &link)],
+                Social::Linkedin => vec![pair("url", &link)],
+                Social::Messenger => vec![pair("link", &link)],
+                Social::Email => vec![pair("subject", SHARE.subject), pair("body", &format!("{}\r\n\r\n{link}", SHARE.text))],
+                Social::Wechat => continue,
+            };
+            assert_eq!(pairs(social), expected);
+        }
         assert_eq!(Social::Wechat.url(&SHARE), SHARE.qr);
+    }
+
+    #[test]
+    fn a_link_says_how_it_was_passed_on() {
+        for social in Social::ALL {
+            assert_eq!(way(link_via("x", social.as_str()).split_once('?').unwrap().1), social.as_str());
+        }
+        for (query, expected) in [("via=qr", "qr"), ("a=b&via=email&c", "email"), ("", "link"), ("via=%3Cscript%3E", "link"), ("viax=qr", "link")] {
+            assert_eq!(way(query), expected, "{query}");
+        }
     }
 
     #[test]
