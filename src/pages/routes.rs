@@ -34,7 +34,7 @@ use crate::{
         work::Context,
         workspace,
     },
-    http::{App, ClientIp, context, server::wrap_pages},
+    http::{App, ClientIp, context, metrics, server::wrap_pages},
 };
 use axum::{
     Router,
@@ -53,7 +53,11 @@ use goodword_core::{
     time::Timestamp,
 };
 use maud::Markup;
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -78,6 +82,8 @@ struct Keys {
     page: PageAddress,
     /// Host and port of the public address.
     host: String,
+    /// Counts the links that lead straight on.
+    straight_on: Arc<metrics::Route>,
     secure: bool,
 }
 
@@ -90,6 +96,7 @@ impl Public {
             visitor: Signer::new(secret, "goodword visitor 1"),
             page: PageAddress::new(secret),
             host,
+            straight_on: app.metrics.route(&Method::GET, "/{code}"),
             secure: app.config.is_https(),
         };
         Self { app: app.clone(), keys: Arc::new(keys) }
@@ -400,9 +407,13 @@ async fn stage_of(public: &Public, link: &Link, participant: Uuid) -> Result<(St
 
 /// A referral link. Where it leads straight to the company this is all that happens.
 async fn link(State(public): State<Public>, landing: Router, request: Request) -> Response {
+    let start = Instant::now();
     let (parts, body) = request.into_parts();
     match straight_on(&public, &parts).await {
-        Ok(Some(response)) => response,
+        Ok(Some(response)) => {
+            public.keys.straight_on.record(response.status(), start.elapsed());
+            response
+        }
         Ok(None) => {
             let Ok(response) = landing.oneshot(Request::from_parts(parts, body)).await;
             response
@@ -772,3 +783,6 @@ async fn asset(request: Request) -> Response {
         None => (headers, Body::from(asset.body.clone())).into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;
