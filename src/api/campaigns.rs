@@ -4,17 +4,18 @@ use super::{Done, List, Order, page};
 use crate::{
     engine::{
         campaign::{self, Campaign, CampaignFilter, Change, Create, Delete, Edit, SetStatus, VersionRecord},
+        trial::{self, Trial},
         work::Act,
     },
     http::{App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Versioned, Write},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
-    campaign::{CampaignSettings, CampaignStatus},
+    campaign::{CampaignSettings, CampaignStatus, Rule},
     ids::CampaignId,
     reward::{RewardDefinition, RewardTerms},
     text::Code,
-    time::Timestamp,
+    time::{DAY_MS, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -32,6 +33,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(versions))
         .routes(routes!(version))
         .routes(routes!(restore))
+        .routes(routes!(try_rule))
 }
 
 /// A campaign with its current configuration.
@@ -291,4 +293,28 @@ async fn restore(
     let (campaign, _) = app.engine.run(super::context(&app, &caller, None)?, Edit { id, if_version, change: Change::Restore(version) }).await?;
     app.engine.forget().await?;
     Ok(Json(view(&campaign, &app.engine.shared().public_url)))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RuleToTry {
+    rule: Rule,
+    /// Leads that joined within so many days; 30 where absent.
+    #[schema(minimum = 1, maximum = 3650)]
+    days: Option<u32>,
+}
+
+/// Try a rule on the past
+///
+/// What would have come of the campaign's leads under another rule. Changes nothing.
+#[utoipa::path(post, path = "/v1/campaigns/{id}/try-rule", tag = "campaigns", request_body = RuleToTry)]
+async fn try_rule(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(CampaignId,)>, body: Body<RuleToTry>) -> Result<Json<Trial>, Problem> {
+    let RuleToTry { rule, days } = body.value;
+    let days = days.unwrap_or(30);
+    if !(1..=3_650).contains(&days) {
+        return Err(Problem::invalid("/days", "1 to 3,650 days"));
+    }
+    let (space, shared) = (caller.space, app.engine.shared_arc());
+    let since = app.engine.now(space).plus_ms(-i64::from(days) * DAY_MS);
+    Ok(Json(app.engine.read(move |tx| Box::pin(async move { trial::rule(tx, &shared, space, id, &rule, since).await })).await?))
 }

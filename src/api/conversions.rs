@@ -133,6 +133,7 @@ async fn create(State(app): State<App>, caller: Caller<Report>, key: Idempotency
         occurred_at: new.occurred_at,
         properties,
         condition: None,
+        replays: None,
     };
     let context = super::context(&app, &caller, new.source.as_deref())?;
     let render = |answer: &Answer| {

@@ -127,7 +127,7 @@ pub struct LeadMade {
     pub rewards: Vec<Reward>,
 }
 
-fn lead_made(joined: &Joined) -> LeadMade {
+pub(super) fn lead_made(joined: &Joined) -> LeadMade {
     LeadMade {
         lead: joined.lead.clone(),
         created: joined.created,

@@ -24,10 +24,10 @@ use crate::{
         list::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Listing, Page},
         work::{Act, Context, Idempotency, Reply},
     },
-    http::{App, Caller, IdempotencyKey, Problem, openapi::Chapter, reply},
+    http::{App, Caller, IdempotencyKey, Problem, openapi::Chapter, problem, reply},
 };
 use axum::{
-    http::{HeaderName, HeaderValue, StatusCode},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use goodword_core::{text::Line, time::Timestamp};
@@ -133,6 +133,10 @@ impl<T> IntoResponse for Done<T> {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.reply.status).unwrap_or(StatusCode::OK);
         let mut response = reply::json_bytes(status, self.reply.body);
+        if !status.is_success() {
+            // A refusal is kept like any other answer, and is a problem.
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::MEDIA_TYPE));
+        }
         if self.reply.replayed {
             response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
         }

@@ -1,23 +1,34 @@
 //! `/v1/signals`: everything that was told, and what was made of it.
 
-use super::{List, Order, page};
-use crate::{
-    engine::signal::{self, SignalFilter, SignalView},
-    http::{App, Caller, Json, Path, Problem, Query, Read},
+use super::{
+    Done, List, Order,
+    leads::{LeadMade, lead_made},
+    page,
 };
-use axum::extract::State;
+use crate::{
+    engine::{
+        Error,
+        participant::{Join, Joined},
+        qualify::{Answer, Convert, Qualify},
+        signal::{self, SignalFilter, SignalView},
+        work::Reply,
+    },
+    http::{App, Body, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Write, extract::Nothing},
+};
+use axum::{extract::State, http::StatusCode};
 use goodword_core::{
     decide::Outcome,
     explain::Reason,
     ids::{CampaignId, LeadId, ReferrerId, SignalId},
     time::Timestamp,
 };
-use serde::Deserialize;
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use std::marker::PhantomData;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(replay))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -66,4 +77,45 @@ async fn get(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(Si
     let space = caller.space;
     let record = app.engine.read(move |tx| Box::pin(signal::get(tx, space, id))).await?;
     Ok(Json(record.into()))
+}
+
+/// What became of a signal that was told again: of a conversion or a qualification
+/// `answer`, of somebody joining `joined`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Replayed {
+    pub answer: Option<Answer>,
+    pub joined: Option<LeadMade>,
+}
+
+/// Replay a signal
+///
+/// Tells a conversion, a qualification or a join once more, at its own time, after what
+/// stood against it was mended: the lead exists now, the campaign is live, the rule was
+/// changed. What counted before is not counted twice.
+#[utoipa::path(post, path = "/v1/signals/{id}/replay", tag = "signals", request_body = Nothing)]
+async fn replay(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(SignalId,)>,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Done<Replayed>, Problem> {
+    let space = caller.space;
+    let record = app.engine.read(move |tx| Box::pin(signal::get(tx, space, id))).await?;
+    if !matches!(record.outcome, Outcome::Ignored | Outcome::Refused) {
+        return Err(Problem::conflict("Only a signal that was ignored or refused can be told again; this one had its effect."));
+    }
+    let context = super::context(&app, &caller, Some(&record.source))?;
+    let key = super::idempotency(key, body.raw_hash);
+    let answered = |answer: &Answer| Reply::new(StatusCode::OK.as_u16(), &Replayed { answer: Some(answer.clone()), joined: None });
+    let reply = match record.kind.as_str() {
+        "conversion" => app.engine.convert(context, Convert::from_signal(&record)?, key, answered).await?,
+        "lead.qualify" => app.engine.run_keyed(context, Qualify::from_signal(&record)?, key, answered).await?,
+        "lead.add" => {
+            let joined = |joined: &Joined| Reply::new(StatusCode::OK.as_u16(), &Replayed { answer: None, joined: Some(lead_made(joined)) });
+            app.engine.run_keyed(context, Join::from_signal(&record)?, key, joined).await?
+        }
+        _ => return Err(Error::Conflict { reason: None, detail: "Only conversions, qualifications and joins can be told again.".into() }.into()),
+    };
+    Ok(Done { reply, shape: PhantomData })
 }

@@ -8,6 +8,7 @@
 //! | [`campaign`] | versioned configuration |
 //! | [`participant`] | referrers and leads: enrolling, joining, claims, erasure |
 //! | [`qualify`], [`conversion`] | qualification, conversions, refunds, explanations |
+//! | [`trial`] | trying a rule on the past |
 //! | [`reward`] | the life of rewards |
 //! | [`visit`], [`statistics`] | uses of links, and roll-ups of everything |
 //! | [`event`], [`feed`], [`signal`] | what the world is told, and what it told us |
@@ -26,6 +27,7 @@ pub mod qualify;
 pub mod reward;
 pub mod signal;
 pub mod statistics;
+pub mod trial;
 pub mod view;
 pub mod visit;
 pub mod work;

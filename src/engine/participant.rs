@@ -357,7 +357,7 @@ impl Campaigns {
 // ---------------------------------------------------------------- enrolling referrers
 
 /// What a person tells about themselves.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Person {
     pub email: Email,
     pub first_name: String,
@@ -649,13 +649,38 @@ impl Act for Join {
 }
 
 impl Join {
+    /// The join that a signal told, to be decided upon once more.
+    pub fn from_signal(signal: &SignalRecord) -> Result<Self> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum By {
+            ReferrerId(ReferrerId),
+            Code(Code),
+            ReferrerEmail(Email),
+        }
+        #[derive(serde::Deserialize)]
+        struct Told {
+            referrer: By,
+            campaign_id: Option<CampaignId>,
+            person: Person,
+            link_used_at: Option<Timestamp>,
+        }
+        let told: Told = serde_json::from_str(&signal.payload).map_err(|_| super::qualify::untellable())?;
+        let referrer = match told.referrer {
+            By::ReferrerId(id) => ReferrerKey::Id(id),
+            By::Code(code) => ReferrerKey::Code(code),
+            By::ReferrerEmail(email) => ReferrerKey::Email(email),
+        };
+        Ok(Self { campaign: told.campaign_id, referrer, person: told.person, link_used_at: told.link_used_at })
+    }
+
     fn payload(&self) -> serde_json::Value {
         let referrer = match &self.referrer {
             ReferrerKey::Id(id) => json!({"referrer_id": id}),
             ReferrerKey::Code(code) => json!({"code": code}),
             ReferrerKey::Email(email) => json!({"referrer_email": email}),
         };
-        json!({"referrer": referrer, "person": self.person, "link_used_at": self.link_used_at})
+        json!({"referrer": referrer, "campaign_id": self.campaign, "person": self.person, "link_used_at": self.link_used_at})
     }
 
     async fn risk(&self, work: &mut Work<'_, '_>, referrer: &Participant) -> Result<Vec<Reason>> {

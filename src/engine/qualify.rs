@@ -21,13 +21,13 @@ use goodword_core::{
     time::Timestamp,
 };
 use goodword_store::Tx;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// How a caller names a lead.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeadKey {
     Id(LeadId),
@@ -424,6 +424,25 @@ async fn nobody(work: &mut Work<'_, '_>, signal: Signal, decision: Decision) -> 
     Ok(answer(signal.id, decision, None))
 }
 
+impl Qualify {
+    /// The qualification that a signal told, to be decided upon once more, at its own time.
+    pub fn from_signal(signal: &SignalRecord) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Told {
+            lead: LeadKey,
+            campaign_id: Option<CampaignId>,
+            note: Option<String>,
+        }
+        let told: Told = serde_json::from_str(&signal.payload).map_err(|_| untellable())?;
+        Ok(Self { lead: told.lead, campaign: told.campaign_id, external_id: None, occurred_at: Some(signal.occurred_at), note: told.note })
+    }
+}
+
+/// A signal whose content was erased, or that only says what was done.
+pub(super) fn untellable() -> Error {
+    Error::Conflict { reason: None, detail: "The content of this signal is not kept any more, so it cannot be told again.".into() }
+}
+
 /// Takes a qualification back: the lead is pending again.
 #[derive(Debug, Clone)]
 pub struct Unqualify {
@@ -517,13 +536,45 @@ pub struct Convert {
     /// What the condition said, and of which version. Conditions are evaluated while no
     /// transaction is open; without this the change is [`Error::Stale`] where there is one.
     pub condition: Option<(CampaignId, i64, Verdict)>,
+    /// It was told before and did not count: it is decided upon once more.
+    pub replays: Option<SignalId>,
+}
+
+/// What a conversion's signal keeps, and what it is told again from.
+#[derive(Deserialize)]
+struct ConvertPayload {
+    lead: LeadKey,
+    campaign_id: Option<CampaignId>,
+    external_id: Option<String>,
+    kind: ConversionKind,
+    amount: Option<Money>,
+    goal: Option<String>,
+    #[serde(default)]
+    properties: serde_json::Value,
 }
 
 impl Convert {
+    /// The conversion that a signal told, to be decided upon once more, at its own time.
+    pub fn from_signal(signal: &SignalRecord) -> Result<Self> {
+        let told: ConvertPayload = serde_json::from_str(&signal.payload).map_err(|_| untellable())?;
+        Ok(Self {
+            lead: told.lead,
+            campaign: told.campaign_id,
+            external_id: Some(told.external_id.unwrap_or_else(|| signal.id.to_string())),
+            kind: told.kind,
+            amount: told.amount,
+            goal: told.goal,
+            occurred_at: Some(signal.occurred_at),
+            properties: told.properties,
+            condition: None,
+            replays: Some(signal.id),
+        })
+    }
+
     fn payload(&self) -> serde_json::Value {
         json!({
             "lead": self.lead, "campaign_id": self.campaign, "external_id": self.external_id, "kind": self.kind, "amount": self.amount,
-            "goal": self.goal, "occurred_at": self.occurred_at, "properties": self.properties,
+            "goal": self.goal, "occurred_at": self.occurred_at, "properties": self.properties, "replays": self.replays,
         })
     }
 
@@ -555,6 +606,7 @@ impl Act for Convert {
         let mut signal = work.signal("conversion", self.campaign, None, &self.payload());
         signal.occurred_at = self.occurred_at.unwrap_or(work.context.now);
         let external_id = match &self.external_id {
+            Some(id) if self.replays.is_some() => id.clone(),
             Some(id) => {
                 signal.key = external_key("conversion", &opened, self.campaign, id);
                 if let Some(record) = work.seen(&signal.key).await? {
@@ -573,6 +625,16 @@ impl Act for Convert {
             }
         };
         about(&mut signal, &case);
+        let before = match self.replays {
+            Some(_) => conversion::by_external_id(work.tx, space, Some(case.campaign.id), &external_id).await?.pop(),
+            None => None,
+        };
+        if before.as_ref().is_some_and(|row| row.counts) {
+            let decision = Decision::unchanged(Reason::AlreadyDone);
+            work.record(&signal, &decision, Some(case.campaign.version)).await?;
+            let lead = case.lead_view(work.shared);
+            return Ok(Answer { already_qualified: false, ..answer(signal.id, decision, Some(lead)) });
+        }
         let rule = &case.campaign.settings().rule;
         let verdict = match (&rule.condition, &self.condition) {
             (None, _) => None,
@@ -582,7 +644,7 @@ impl Act for Convert {
         let earlier =
             if rule.minimum_spend.is_some() || !rule.goals.is_empty() { conversion::of_lead(work.tx, space, case.lead.id).await? } else { Vec::new() };
         let progress = progress(&earlier, None);
-        let id: ConversionId = work.mint.id();
+        let id: ConversionId = before.as_ref().map_or_else(|| work.mint.id(), |row| row.id);
         let facts = QualifyFacts {
             campaign: case.campaign.facts(),
             lead: case.lead_facts(),
@@ -617,7 +679,11 @@ impl Act for Convert {
             signal: signal.id,
             created_at: work.now(),
         };
-        insert(work, &row).await?;
+        if before.is_some() {
+            redecide(work, &row).await?;
+        } else {
+            insert(work, &row).await?;
+        }
         let conversion = row.view(&case.campaign);
         let event = if qualification.counts { EventType::ConversionRecorded } else { EventType::ConversionIgnored };
         let data = case.data(work.shared, Some(conversion.clone()), signal.id, &decision);
@@ -661,6 +727,17 @@ async fn insert(work: &mut Work<'_, '_>, row: &ConversionRow) -> Result<()> {
                 row.signal.uuid().into(),
                 row.created_at.ms().into(),
             ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// A conversion that did not count was decided upon once more.
+async fn redecide(work: &mut Work<'_, '_>, row: &ConversionRow) -> Result<()> {
+    work.tx
+        .push(
+            "UPDATE conversions SET counts = $3, reason = $4, signal_id = $5 WHERE space = $1 AND id = $2",
+            &[work.context.space.into(), row.id.uuid().into(), row.counts.into(), row.reason.as_str().as_str().into(), row.signal.uuid().into()],
         )
         .await?;
     Ok(())
