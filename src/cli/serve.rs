@@ -6,7 +6,7 @@ use crate::{
     routes,
 };
 use goodword_store::{Options, Store};
-use std::{path::Path, time::Duration};
+use std::{io::Write, path::Path, time::Duration};
 
 /// The database's name in the data folder.
 const DATABASE_NAME: &str = "goodword.db";
@@ -74,18 +74,16 @@ fn make_folder(path: &Path) -> Result {
     made.map_err(|error| Failure::new(format!("cannot make the data folder {}: {error}", path.display())).hint("Choose another with --data DIR."))
 }
 
-/// Where to go from here. Keys are shown this once.
+/// Where to go from here. Keys are shown this once. A reader that has gone away stops nothing.
 fn welcome(config: &Config, set_up: Option<&SetUp>) {
     let url = config.public_url();
-    println!("Goodword {} is ready at {url}", env!("CARGO_PKG_VERSION"));
-    println!("  reference  {url}/docs");
-    println!("  data       {}", config.data.display());
-    if let Some(set_up) = set_up {
-        println!("\nThis is the first start. Two API keys were made; they are shown this once:");
-        println!("  live       {}", set_up.live_key.reveal());
-        println!("  test       {}", set_up.test_key.reveal());
-        println!("\nTry it:\n  curl {url}/v1/me -H \"Authorization: Bearer {}\"", set_up.test_key.reveal());
+    let (version, data) = (env!("CARGO_PKG_VERSION"), config.data.display());
+    let mut text = format!("Goodword {version} is ready at {url}\n  reference  {url}/docs\n  data       {data}\n\n");
+    if let Some(SetUp { live_key, test_key, .. }) = set_up {
+        let (live, test) = (live_key.reveal(), test_key.reveal());
+        text += &format!("This is the first start. Two API keys were made; they are shown this once:\n  live       {live}\n  test       {test}\n\n");
+        text += &format!("Try it:\n  curl {url}/v1/me -H \"Authorization: Bearer {test}\"\n\n");
     }
-    println!();
+    let _ = std::io::stdout().write_all(text.as_bytes());
     tracing::info!(listen = %config.listen, url, "ready");
 }

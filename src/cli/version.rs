@@ -1,4 +1,5 @@
 use super::Result;
+use std::io::Write;
 
 /// Print the version, and those of what it is built with
 #[derive(Debug, clap::Args)]
@@ -14,11 +15,12 @@ impl Version {
         let commit = option_env!("GOODWORD_COMMIT").unwrap_or("unknown");
         let sqlite = rusqlite::version();
         let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-        if self.json {
-            println!("{}", serde_json::json!({"version": version, "commit": commit, "sqlite": sqlite, "target": format!("{arch}-{os}")}));
+        let line = if self.json {
+            serde_json::json!({"version": version, "commit": commit, "sqlite": sqlite, "target": format!("{arch}-{os}")}).to_string()
         } else {
-            println!("goodword {version} (commit {commit}, SQLite {sqlite}, {arch}-{os})");
-        }
+            format!("goodword {version} (commit {commit}, SQLite {sqlite}, {arch}-{os})")
+        };
+        writeln!(std::io::stdout(), "{line}")?;
         Ok(())
     }
 }

@@ -253,7 +253,8 @@ mod tests {
     #[test]
     fn the_client_is_the_nearest_address_that_is_not_a_trusted_proxy() {
         let trusted: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap()).into();
-        let table: &[(&str, &[(&str, &str)], &str)] = &[
+        type Sent = &'static [(&'static str, &'static str)];
+        let table: &[(&str, Sent, &str)] = &[
             ("198.51.100.9", &[], "198.51.100.9"),
             ("198.51.100.9", &[("x-forwarded-for", "1.1.1.1")], "198.51.100.9"), // a stranger may say what they like
             ("10.0.0.1", &[], "10.0.0.1"),

@@ -18,12 +18,15 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The counters of a running server.
 pub struct Metrics {
-    routes: RwLock<HashMap<Box<str>, Vec<(&'static str, Arc<Route>)>>>,
+    routes: RwLock<Routes>,
     pub connections: AtomicI64,
     pub connections_refused: AtomicU64,
     pub panics: AtomicU64,
     started: Instant,
 }
+
+/// By pattern, then by method.
+type Routes = HashMap<Box<str>, Vec<(&'static str, Arc<Route>)>>;
 
 /// The counters of one route and method. Hot routes keep theirs: see [`Metrics::route`].
 #[derive(Default)]
@@ -53,9 +56,7 @@ impl Metrics {
     /// The counters of a route, by its pattern (`/v1/leads/{id}`): there are as many as the router has.
     pub fn route(&self, method: &Method, pattern: &str) -> Arc<Route> {
         let method = known(method);
-        let find = |routes: &HashMap<Box<str>, Vec<(&'static str, Arc<Route>)>>| {
-            routes.get(pattern)?.iter().find(|(name, _)| *name == method).map(|(_, route)| Arc::clone(route))
-        };
+        let find = |routes: &Routes| routes.get(pattern)?.iter().find(|(name, _)| *name == method).map(|(_, route)| Arc::clone(route));
         if let Some(route) = find(&self.routes.read().unwrap_or_else(PoisonError::into_inner)) {
             return route;
         }

@@ -19,7 +19,7 @@ use std::{
 };
 use utoipa::{
     IntoParams, ToSchema,
-    openapi::{Components, Info, OpenApi, Paths, Server, Tag},
+    openapi::{Info, OpenApi, Paths, Server, Tag},
 };
 
 /// A chapter of the reference, in the order of the page: its name and what it is about.
@@ -38,7 +38,7 @@ const WRITES: [&str; 4] = ["post", "put", "patch", "delete"];
 /// Completes what the routes say of themselves: title, server, chapters, keys, the common answers, and the
 /// schemas that answers refer to.
 pub fn document(routes: &OpenApi, config: &Config, chapters: &[Chapter]) -> Value {
-    let mut components = routes.components.clone().unwrap_or_else(Components::new);
+    let mut components = routes.components.clone().unwrap_or_default();
     components.schemas.extend(problem::schema_components());
     components.schemas.extend(shared_schemas());
     components.responses.extend(problem::response_components().map(|(name, response)| (name, response.into())));
