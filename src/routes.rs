@@ -4,6 +4,7 @@ use crate::{
     api,
     config::Config,
     http::{App, openapi, server},
+    pages,
 };
 use axum::{
     Router,
@@ -13,7 +14,7 @@ use axum::{
 
 /// The native API with its document, the pages, and what operators watch.
 pub fn router(app: App) -> Router {
-    let pages = server::wrap_pages(Router::new(), &app);
+    let pages = pages::routes::router(&app);
     server::router(app, api::router(), api::CHAPTERS, pages, not_found)
 }
 

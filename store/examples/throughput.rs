@@ -34,10 +34,8 @@ const MIGRATIONS: &[Migration] = &[Migration {
 
 const INSERT: &str = "INSERT INTO leads (id, campaign_id, referrer_id, email, status, created_at) \
     VALUES ($1, $2, $3, $4, 'new', $5)";
-const QUALIFY: &str =
-    "UPDATE leads SET status = 'qualified', qualified_at = $2 WHERE id = $1 AND status = 'new'";
-const EMIT: &str =
-    "INSERT INTO outbox (kind, subject, payload, created_at) VALUES ($1, $2, $3, $4)";
+const QUALIFY: &str = "UPDATE leads SET status = 'qualified', qualified_at = $2 WHERE id = $1 AND status = 'new'";
+const EMIT: &str = "INSERT INTO outbox (kind, subject, payload, created_at) VALUES ($1, $2, $3, $4)";
 
 /// The same for pgbench, in a transaction; ids rise with the time, as ours do.
 const PGBENCH: &str = r#"\set n random(1, 1000000000000)
@@ -61,25 +59,13 @@ impl Command for CreateLead {
     type Error = Error;
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let (id, now, email) = (
-            self.id.into(),
-            1_760_000_000_000i64.into(),
-            (&self.email).into(),
-        );
-        tx.push(
-            INSERT,
-            &[id, CAMPAIGN.into(), Uuid::now_v7().into(), email, now],
-        )
-        .await?;
+        let (id, now, email) = (self.id.into(), 1_760_000_000_000i64.into(), (&self.email).into());
+        tx.push(INSERT, &[id, CAMPAIGN.into(), Uuid::now_v7().into(), email, now]).await?;
         if tx.execute(QUALIFY, &[id, now]).await? == 0 {
             return Err(Error::Database("the lead is not new".into()));
         }
         let payload = "x".repeat(250);
-        tx.push(
-            EMIT,
-            &["lead.qualified".into(), id, payload.as_str().into(), now],
-        )
-        .await
+        tx.push(EMIT, &["lead.qualified".into(), id, payload.as_str().into(), now]).await
     }
 }
 
@@ -91,11 +77,7 @@ impl Command for Import {
     type Error = Error;
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<usize> {
-        let rows: Vec<Vec<Arg<'_>>> = self
-            .0
-            .iter()
-            .map(|(id, email)| vec![(*id).into(), email.into()])
-            .collect();
+        let rows: Vec<Vec<Arg<'_>>> = self.0.iter().map(|(id, email)| vec![(*id).into(), email.into()]).collect();
         let columns = &[("id", Type::Id), ("email", Type::Text)];
         Ok(tx.insert_new("imported", columns, 0, &rows).await?.len())
     }
@@ -103,10 +85,7 @@ impl Command for Import {
 
 #[tokio::main]
 async fn main() {
-    let seconds = std::env::args()
-        .nth(1)
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(5);
+    let seconds = std::env::args().nth(1).and_then(|s| s.parse().ok()).unwrap_or(5);
     for clients in [1, 64, 256, 1024] {
         let (_guard, url) = goodword_testkit::sqlite_url();
         measure("SQLite", &url, 0, clients, seconds).await;
@@ -115,36 +94,19 @@ async fn main() {
         let Some((_guard, url)) = goodword_testkit::durable_postgres_url() else {
             return;
         };
-        measure(
-            &format!("PostgreSQL, pool of {pool}"),
-            &url,
-            pool,
-            clients,
-            seconds,
-        )
-        .await;
+        measure(&format!("PostgreSQL, pool of {pool}"), &url, pool, clients, seconds).await;
     }
     for clients in [8, 16, 32, 64] {
         let Some((_guard, url)) = goodword_testkit::durable_postgres_url() else {
             return;
         };
-        Store::open(Options::new(&url, MIGRATIONS))
-            .await
-            .unwrap()
-            .close()
-            .await
-            .unwrap();
+        Store::open(Options::new(&url, MIGRATIONS)).await.unwrap().close().await.unwrap();
         pgbench(&url, clients, seconds);
     }
 }
 
 async fn measure(name: &str, url: &str, pool_size: usize, clients: usize, seconds: u64) {
-    let store = Store::open(Options {
-        pool_size,
-        ..Options::new(url, MIGRATIONS)
-    })
-    .await
-    .unwrap();
+    let store = Store::open(Options { pool_size, ..Options::new(url, MIGRATIONS) }).await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let tasks: Vec<_> = (0..clients)
         .map(|_| {
@@ -154,13 +116,7 @@ async fn measure(name: &str, url: &str, pool_size: usize, clients: usize, second
                 while !stop.load(Ordering::Relaxed) {
                     let id = Uuid::now_v7();
                     let begun = Instant::now();
-                    store
-                        .write(CreateLead {
-                            id,
-                            email: format!("{id}@example.com"),
-                        })
-                        .await
-                        .unwrap();
+                    store.write(CreateLead { id, email: format!("{id}@example.com") }).await.unwrap();
                     took_us.push(begun.elapsed().as_micros());
                 }
                 took_us
@@ -182,18 +138,11 @@ async fn measure(name: &str, url: &str, pool_size: usize, clients: usize, second
         p(99),
         store.stats()
     );
-    let rows = |n: u32| {
-        (0..n)
-            .map(|i| (Uuid::now_v7(), format!("{i}@example.com")))
-            .collect()
-    };
+    let rows = |n: u32| (0..n).map(|i| (Uuid::now_v7(), format!("{i}@example.com"))).collect();
     let begun = Instant::now();
     let inserted = store.write(Import(rows(10_000))).await.unwrap();
     let again = store.write(Import(rows(10_000))).await.unwrap();
-    println!(
-        "    import of {inserted}, then {again} of 10000: {:.0} ms",
-        begun.elapsed().as_secs_f64() * 1000.0
-    );
+    println!("    import of {inserted}, then {again} of 10000: {:.0} ms", begun.elapsed().as_secs_f64() * 1000.0);
     store.close().await.unwrap();
 }
 
@@ -201,26 +150,12 @@ fn pgbench(url: &str, clients: usize, seconds: u64) {
     let script = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&script, PGBENCH).unwrap();
     let mut command = std::process::Command::new("pgbench");
-    command.args([
-        "-n",
-        "-M",
-        "prepared",
-        "-j",
-        "2",
-        "-c",
-        &clients.to_string(),
-    ]);
-    command
-        .args(["-T", &seconds.to_string(), "-f"])
-        .arg(script.path())
-        .arg(url);
+    command.args(["-n", "-M", "prepared", "-j", "2", "-c", &clients.to_string()]);
+    command.args(["-T", &seconds.to_string(), "-f"]).arg(script.path()).arg(url);
     match command.output() {
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stdout);
-            let tps = text
-                .lines()
-                .find(|line| line.starts_with("tps"))
-                .unwrap_or("failed");
+            let tps = text.lines().find(|line| line.starts_with("tps")).unwrap_or("failed");
             eprint!("{}", String::from_utf8_lossy(&output.stderr));
             println!("pgbench, {clients} clients: {tps}");
         }

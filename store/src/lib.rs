@@ -30,10 +30,7 @@ pub trait Command: Send + Sync + 'static {
 
     /// Awaits `tx` and nothing else. Locks the rows it decides upon (`FOR UPDATE`) before it reads further.
     /// An error of `tx` fails the command even if it is swallowed: PostgreSQL has given the transaction up.
-    fn apply(
-        &self,
-        tx: &mut Tx<'_>,
-    ) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
+    fn apply(&self, tx: &mut Tx<'_>) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
 }
 
 /// An open transaction.
@@ -64,56 +61,26 @@ impl Tx<'_> {
 
     /// Runs a query (or a statement with RETURNING) and reads each row. Statements are cached by their
     /// text, so a text that is built must have few forms: values belong into `args`.
-    pub async fn fetch<T>(
-        &mut self,
-        sql: &str,
-        args: &[Arg<'_>],
-        read: impl Fn(&Row<'_>) -> Result<T>,
-    ) -> Result<Vec<T>> {
+    pub async fn fetch<T>(&mut self, sql: &str, args: &[Arg<'_>], read: impl Fn(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
         match &mut self.0 {
             Inner::Sqlite(tx) => tx.fetch(sql, args, usize::MAX, read),
-            Inner::Postgres(tx) => tx
-                .fetch(sql, args)
-                .await?
-                .iter()
-                .map(|row| read(&Row::Postgres(row)))
-                .collect(),
+            Inner::Postgres(tx) => tx.fetch(sql, args).await?.iter().map(|row| read(&Row::Postgres(row))).collect(),
         }
     }
 
     /// Runs a query and reads its first row, if there is one.
-    pub async fn fetch_one<T>(
-        &mut self,
-        sql: &str,
-        args: &[Arg<'_>],
-        read: impl Fn(&Row<'_>) -> Result<T>,
-    ) -> Result<Option<T>> {
+    pub async fn fetch_one<T>(&mut self, sql: &str, args: &[Arg<'_>], read: impl Fn(&Row<'_>) -> Result<T>) -> Result<Option<T>> {
         match &mut self.0 {
-            Inner::Sqlite(tx) => tx
-                .fetch(sql, args, 1, read)
-                .map(|rows| rows.into_iter().next()),
-            Inner::Postgres(tx) => tx
-                .fetch(sql, args)
-                .await?
-                .first()
-                .map(|row| read(&Row::Postgres(row)))
-                .transpose(),
+            Inner::Sqlite(tx) => tx.fetch(sql, args, 1, read).map(|rows| rows.into_iter().next()),
+            Inner::Postgres(tx) => tx.fetch(sql, args).await?.first().map(|row| read(&Row::Postgres(row))).transpose(),
         }
     }
 
     /// Inserts many rows, skipping each that violates a unique key (also one set by an earlier row of the
     /// same call). Returns column `key`, a UUID, of the rows that were inserted, in their order.
-    pub async fn insert_new(
-        &mut self,
-        table: &'static str,
-        columns: &'static [(&'static str, Type)],
-        key: usize,
-        rows: &[Vec<Arg<'_>>],
-    ) -> Result<Vec<Uuid>> {
+    pub async fn insert_new(&mut self, table: &'static str, columns: &'static [(&'static str, Type)], key: usize, rows: &[Vec<Arg<'_>>]) -> Result<Vec<Uuid>> {
         if key >= columns.len() || rows.iter().any(|row| row.len() != columns.len()) {
-            return Err(Error::Database(format!(
-                "insert_new into {table}: rows and columns differ in number"
-            )));
+            return Err(Error::Database(format!("insert_new into {table}: rows and columns differ in number")));
         }
         match &mut self.0 {
             Inner::Sqlite(tx) => tx.insert_new(table, columns, key, rows),
@@ -126,11 +93,7 @@ impl Tx<'_> {
     }
 
     fn engine(&self) -> Engine {
-        if self.is_sqlite() {
-            Engine::Sqlite
-        } else {
-            Engine::Postgres
-        }
+        if self.is_sqlite() { Engine::Sqlite } else { Engine::Postgres }
     }
 }
 
@@ -157,40 +120,25 @@ pub struct Options {
 
 impl Options {
     pub fn new(url: impl Into<String>, migrations: &'static [Migration]) -> Self {
-        Options {
-            url: url.into(),
-            migrations,
-            ..Options::default()
-        }
+        Options { url: url.into(), migrations, ..Options::default() }
     }
 
     /// The path of the SQLite file, or `None` for PostgreSQL.
     fn sqlite_path(&self) -> Result<Option<&Path>> {
         if let Some(path) = self.url.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
-            return if path.is_empty() {
-                Err(Error::Database("sqlite: lacks the path of a file".into()))
-            } else {
-                Ok(Some(Path::new(path)))
-            };
+            return if path.is_empty() { Err(Error::Database("sqlite: lacks the path of a file".into())) } else { Ok(Some(Path::new(path))) };
         }
         if self.url.starts_with("postgres://") || self.url.starts_with("postgresql://") {
             return Ok(None);
         }
-        Err(Error::Database(
-            "a database URL begins with sqlite: or postgres://".into(),
-        ))
+        Err(Error::Database("a database URL begins with sqlite: or postgres://".into()))
     }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options {
-            url: "sqlite:goodword.db".into(),
-            pool_size: 32,
-            migrations: &[],
-            read_only: false,
-        }
+        Options { url: "sqlite:goodword.db".into(), pool_size: 32, migrations: &[], read_only: false }
     }
 }
 
@@ -226,10 +174,7 @@ impl Store {
             }
             None => postgres::applied_migrations(options).await?,
         };
-        Ok(pending(options.migrations, &applied)?
-            .into_iter()
-            .map(|migration| migration.number)
-            .collect())
+        Ok(pending(options.migrations, &applied)?.into_iter().map(|migration| migration.number).collect())
     }
 
     /// Applies `command` in a transaction of its own; durable when it returns `Ok`.
@@ -271,10 +216,7 @@ impl Store {
             }
         }
         match &self.0 {
-            Database::Sqlite(db) if db.is_read_only() => {
-                self.read(|tx| Box::pin(async move { Ping.apply(tx).await }))
-                    .await
-            }
+            Database::Sqlite(db) if db.is_read_only() => self.read(|tx| Box::pin(async move { Ping.apply(tx).await })).await,
             _ => self.write(Ping).await,
         }
     }
@@ -283,10 +225,7 @@ impl Store {
     pub async fn backup(&self, to: &Path) -> Result<()> {
         match &self.0 {
             Database::Sqlite(db) => db.backup(to).await,
-            Database::Postgres(_) => Err(Error::Database(
-                "back PostgreSQL up with its own tools: pg_dump --format=custom, or pg_basebackup"
-                    .into(),
-            )),
+            Database::Postgres(_) => Err(Error::Database("back PostgreSQL up with its own tools: pg_dump --format=custom, or pg_basebackup".into())),
         }
     }
 
@@ -310,34 +249,22 @@ impl Store {
 
 /// The migrations which are not among `applied`, in their order.
 fn pending(migrations: &'static [Migration], applied: &[u32]) -> Result<Vec<&'static Migration>> {
-    let newest = migrations
-        .iter()
-        .map(|migration| migration.number)
-        .max()
-        .unwrap_or(0);
+    let newest = migrations.iter().map(|migration| migration.number).max().unwrap_or(0);
     if let Some(unknown) = applied.iter().find(|&&number| number > newest) {
         return Err(Error::Database(format!(
             "the database is at migration {unknown} and this program knows none after {newest}: \
              it was migrated by a newer release; run that one, or restore a backup"
         )));
     }
-    let mut missing: Vec<_> = migrations
-        .iter()
-        .filter(|migration| !applied.contains(&migration.number))
-        .collect();
+    let mut missing: Vec<_> = migrations.iter().filter(|migration| !applied.contains(&migration.number)).collect();
     missing.sort_by_key(|migration| migration.number);
     Ok(missing)
 }
 
-const MIGRATIONS_TABLE: &str =
-    "CREATE TABLE IF NOT EXISTS schema_migrations (number bigint PRIMARY KEY, name text NOT NULL)";
+const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (number bigint PRIMARY KEY, name text NOT NULL)";
 const MIGRATIONS_INSERT: &str = "INSERT INTO schema_migrations (number, name) VALUES ($1, $2)";
 
 /// Runs `work` where it may wait for the disk.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or(Err(Error::Panicked))
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Panicked))
 }

@@ -12,13 +12,8 @@
 //! bind the fate of one command to the locks of another.
 use crate::dialect::{self, Engine};
 use crate::stats::{Counters, StoreStats};
-use crate::{
-    Arg, Command, Error, Inner, MIGRATIONS_INSERT, MIGRATIONS_TABLE, Options, Result, Type, Value,
-    pending, tls,
-};
-use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
-};
+use crate::{Arg, Command, Error, Inner, MIGRATIONS_INSERT, MIGRATIONS_TABLE, Options, Result, Type, Value, pending, tls};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
 use futures_util::future::{BoxFuture, FutureExt, maybe_done};
 use futures_util::{TryStreamExt, poll};
 use std::hash::{BuildHasher, RandomState};
@@ -80,42 +75,20 @@ impl Postgres {
             "-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={STATEMENT_TIMEOUT_MS} \
              -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS}"
         );
-        let all = config
-            .get_options()
-            .map_or(ours.clone(), |theirs| format!("{ours} {theirs}"));
+        let all = config.get_options().map_or(ours.clone(), |theirs| format!("{ours} {theirs}"));
         config.options(all);
         // Fast: a connection that is known to be closed is not handed out; no query is spent on the others.
-        let manager = Manager::from_config(
-            config,
-            tls,
-            ManagerConfig {
-                recycling_method: RecyclingMethod::Fast,
-            },
-        );
+        let manager = Manager::from_config(config, tls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
         let wait = Some(CONNECTION_TIMEOUT);
-        let pool = Pool::builder(manager)
-            .max_size(size)
-            .runtime(Runtime::Tokio1)
-            .timeouts(Timeouts {
-                wait,
-                create: wait,
-                recycle: wait,
-            })
-            .build();
+        let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).timeouts(Timeouts { wait, create: wait, recycle: wait }).build();
         let pool = pool.map_err(|e| Error::Database(e.to_string()))?;
-        Ok(Self {
-            pool,
-            counters: Arc::default(),
-        })
+        Ok(Self { pool, counters: Arc::default() })
     }
 
     async fn connection(&self) -> Result<Object> {
         self.pool.get().await.map_err(|e| match e {
             PoolError::Closed => Error::closed(),
-            PoolError::Timeout(_) => Error::Unavailable(format!(
-                "no connection within {} s",
-                CONNECTION_TIMEOUT.as_secs()
-            )),
+            PoolError::Timeout(_) => Error::Unavailable(format!("no connection within {} s", CONNECTION_TIMEOUT.as_secs())),
             PoolError::Backend(e) => match classify(&e).error {
                 Error::Database(text) => Error::Unavailable(text),
                 other => other,
@@ -130,9 +103,7 @@ impl Postgres {
         for attempt in 0.. {
             let mut tx = Tx::new(self.connection().await?, BEGIN);
             let begun = Instant::now();
-            let applied = AssertUnwindSafe(command.apply(&mut crate::Tx(Inner::Postgres(&mut tx))))
-                .catch_unwind()
-                .await;
+            let applied = AssertUnwindSafe(command.apply(&mut crate::Tx(Inner::Postgres(&mut tx)))).catch_unwind().await;
             self.counters.applied(std::any::type_name::<C>(), begun);
             let outcome = match applied {
                 Ok(Ok(output)) => tx.commit().await.map(|()| output).map_err(C::Error::from),
@@ -141,20 +112,11 @@ impl Postgres {
             };
             let failure = tx.end();
             let again = match failure {
-                Some(Failure {
-                    cure: Cure::Reapply,
-                    ..
-                }) => attempt < REAPPLY_MAX,
-                Some(Failure {
-                    cure: Cure::Reconnect,
-                    ..
-                }) => attempt < RECONNECT_MAX,
+                Some(Failure { cure: Cure::Reapply, .. }) => attempt < REAPPLY_MAX,
+                Some(Failure { cure: Cure::Reconnect, .. }) => attempt < RECONNECT_MAX,
                 // Another command has inserted the row first. Applied again, this one will read it. If it meets
                 // the same conflict once more, that is what it had to tell.
-                Some(Failure {
-                    error,
-                    cure: Cure::ReadWinner,
-                }) => lost_race.replace(error.clone()) != Some(error) && attempt < REAPPLY_MAX,
+                Some(Failure { error, cure: Cure::ReadWinner }) => lost_race.replace(error.clone()) != Some(error) && attempt < REAPPLY_MAX,
                 _ => false,
             };
             if again && outcome.is_err() {
@@ -174,10 +136,7 @@ impl Postgres {
         F: for<'t> FnOnce(&'t mut crate::Tx<'_>) -> BoxFuture<'t, Result<T, E>> + Send,
     {
         let mut tx = Tx::new(self.connection().await?, BEGIN_READ);
-        let outcome =
-            AssertUnwindSafe(async { read(&mut crate::Tx(Inner::Postgres(&mut tx))).await })
-                .catch_unwind()
-                .await;
+        let outcome = AssertUnwindSafe(async { read(&mut crate::Tx(Inner::Postgres(&mut tx))).await }).catch_unwind().await;
         match (outcome, tx.end()) {
             (Err(_), _) => Err(Error::Panicked.into()),
             (Ok(Ok(_)), Some(swallowed)) => Err(swallowed.error.into()),
@@ -197,24 +156,12 @@ impl Postgres {
 
     async fn applied(&self) -> Result<Vec<u32>> {
         let conn = self.connection().await?;
-        let exists = conn
-            .query_one("SELECT to_regclass('schema_migrations') IS NOT NULL", &[])
-            .await
-            .map_err(database)?;
+        let exists = conn.query_one("SELECT to_regclass('schema_migrations') IS NOT NULL", &[]).await.map_err(database)?;
         if !exists.try_get::<_, bool>(0).map_err(database)? {
             return Ok(Vec::new());
         }
-        let rows = conn
-            .query("SELECT number FROM schema_migrations", &[])
-            .await
-            .map_err(database)?;
-        rows.iter()
-            .map(|row| {
-                row.try_get::<_, i64>(0)
-                    .map_err(database)
-                    .map(|number| number as u32)
-            })
-            .collect()
+        let rows = conn.query("SELECT number FROM schema_migrations", &[]).await.map_err(database)?;
+        rows.iter().map(|row| row.try_get::<_, i64>(0).map_err(database).map(|number| number as u32)).collect()
     }
 
     /// Many nodes may start at once: each migration takes the lock, looks whether it is still missing, and
@@ -223,39 +170,20 @@ impl Postgres {
         for migration in pending(options.migrations, &self.applied().await?)? {
             let mut conn = self.connection().await?;
             let named = |e| match database(e) {
-                Error::Database(text) => Error::Database(format!(
-                    "migration {} ({}): {text}",
-                    migration.number, migration.name
-                )),
+                Error::Database(text) => Error::Database(format!("migration {} ({}): {text}", migration.number, migration.name)),
                 other => other,
             };
             let tx = conn.transaction().await.map_err(database)?;
-            tx.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
-                .await
-                .map_err(database)?;
-            tx.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK])
-                .await
-                .map_err(database)?;
+            tx.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0").await.map_err(database)?;
+            tx.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).await.map_err(database)?;
             tx.batch_execute(MIGRATIONS_TABLE).await.map_err(database)?;
             let number = i64::from(migration.number);
-            if tx
-                .query_opt(
-                    "SELECT 1 FROM schema_migrations WHERE number = $1",
-                    &[&number],
-                )
-                .await
-                .map_err(database)?
-                .is_some()
-            {
+            if tx.query_opt("SELECT 1 FROM schema_migrations WHERE number = $1", &[&number]).await.map_err(database)?.is_some() {
                 continue; // Another node was first.
             }
             tracing::info!(number, name = migration.name, "migrating");
-            tx.batch_execute(&dialect::rewrite(Engine::Postgres, migration.sql))
-                .await
-                .map_err(named)?;
-            tx.execute(MIGRATIONS_INSERT, &[&number, &migration.name])
-                .await
-                .map_err(named)?;
+            tx.batch_execute(&dialect::rewrite(Engine::Postgres, migration.sql)).await.map_err(named)?;
+            tx.execute(MIGRATIONS_INSERT, &[&number, &migration.name]).await.map_err(named)?;
             tx.commit().await.map_err(named)?;
         }
         Ok(())
@@ -303,28 +231,15 @@ struct Request<'a> {
 
 impl Tx {
     fn new(conn: Object, begin: &'static str) -> Self {
-        Tx {
-            conn: Some(conn),
-            begin,
-            begun: false,
-            open: false,
-            pushed: Vec::new(),
-            failure: None,
-        }
+        Tx { conn: Some(conn), begin, begun: false, open: false, pushed: Vec::new(), failure: None }
     }
 
     pub async fn execute(&mut self, sql: &str, args: &[Arg<'_>]) -> Result<u64> {
-        Ok(self
-            .run(sql, args.iter().map(|arg| arg as _).collect())
-            .await?
-            .1)
+        Ok(self.run(sql, args.iter().map(|arg| arg as _).collect()).await?.1)
     }
 
     pub async fn fetch(&mut self, sql: &str, args: &[Arg<'_>]) -> Result<Vec<Row>> {
-        Ok(self
-            .run(sql, args.iter().map(|arg| arg as _).collect())
-            .await?
-            .0)
+        Ok(self.run(sql, args.iter().map(|arg| arg as _).collect()).await?.0)
     }
 
     pub async fn push(&mut self, sql: &str, args: &[Arg<'_>]) -> Result<()> {
@@ -333,29 +248,15 @@ impl Tx {
             return Err(Error::Database("a read does not write".into()));
         }
         let statement = self.prepare(sql).await?;
-        self.pushed
-            .push((statement, args.iter().map(|arg| arg.to_value()).collect()));
+        self.pushed.push((statement, args.iter().map(|arg| arg.to_value()).collect()));
         Ok(())
     }
 
     /// One INSERT … SELECT from the columns as arrays: one round trip, a statement that stays prepared, and
     /// none of the changes to the catalogue which a temporary table for COPY would cost each time.
-    pub async fn insert_new(
-        &mut self,
-        table: &str,
-        columns: &[(&str, Type)],
-        key: usize,
-        rows: &[Vec<Arg<'_>>],
-    ) -> Result<Vec<Uuid>> {
-        let names: Vec<_> = columns
-            .iter()
-            .map(|(name, _)| format!("\"{name}\""))
-            .collect();
-        let arrays: Vec<_> = columns
-            .iter()
-            .enumerate()
-            .map(|(i, (_, ty))| format!("${}::{}[]", i + 1, ty.sql()))
-            .collect();
+    pub async fn insert_new(&mut self, table: &str, columns: &[(&str, Type)], key: usize, rows: &[Vec<Arg<'_>>]) -> Result<Vec<Uuid>> {
+        let names: Vec<_> = columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let arrays: Vec<_> = columns.iter().enumerate().map(|(i, (_, ty))| format!("${}::{}[]", i + 1, ty.sql())).collect();
         let sql = format!(
             "INSERT INTO \"{table}\" ({}) SELECT * FROM unnest({}) \
              ON CONFLICT DO NOTHING RETURNING {}",
@@ -365,49 +266,27 @@ impl Tx {
         );
         let mut inserted = Vec::new();
         for rows in rows.chunks(ROWS_MAX) {
-            let arrays: Vec<Vec<Arg<'_>>> = (0..columns.len())
-                .map(|i| rows.iter().map(|row| row[i]).collect())
-                .collect();
-            for row in self
-                .run(&sql, arrays.iter().map(|array| array as _).collect())
-                .await?
-                .0
-            {
+            let arrays: Vec<Vec<Arg<'_>>> = (0..columns.len()).map(|i| rows.iter().map(|row| row[i]).collect()).collect();
+            for row in self.run(&sql, arrays.iter().map(|array| array as _).collect()).await?.0 {
                 inserted.push(crate::Row::Postgres(&row).get(0)?);
             }
         }
         Ok(inserted)
     }
 
-    pub async fn load(
-        &mut self,
-        table: &str,
-        columns: &[(String, Type)],
-        rows: &[Vec<Value>],
-    ) -> Result<()> {
+    pub async fn load(&mut self, table: &str, columns: &[(String, Type)], rows: &[Vec<Value>]) -> Result<()> {
         if !self.begun {
             self.run("SELECT 1", Vec::new()).await?; // COPY cannot ride behind BEGIN.
         }
         self.check()?;
-        let names: Vec<_> = columns
-            .iter()
-            .map(|(name, _)| format!("\"{name}\""))
-            .collect();
+        let names: Vec<_> = columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
         let types: Vec<_> = columns.iter().map(|(_, ty)| ty.postgres()).collect();
         let conn = self.conn()?;
         let copied = async {
-            let sink = conn
-                .copy_in(&format!(
-                    "COPY \"{table}\" ({}) FROM STDIN BINARY",
-                    names.join(", ")
-                ))
-                .await?;
+            let sink = conn.copy_in(&format!("COPY \"{table}\" ({}) FROM STDIN BINARY", names.join(", "))).await?;
             let mut writer = pin!(BinaryCopyInWriter::new(sink, &types));
             for row in rows {
-                writer
-                    .as_mut()
-                    .write(&row.iter().map(|value| value as _).collect::<Params<'_>>())
-                    .await?;
+                writer.as_mut().write(&row.iter().map(|value| value as _).collect::<Params<'_>>()).await?;
             }
             writer.finish().await
         };
@@ -432,22 +311,14 @@ impl Tx {
         if self.conn()?.is_closed() {
             return Err(self.lost());
         }
-        let committed = self
-            .fly(Request {
-                statement,
-                params: Vec::new(),
-            })
-            .await;
+        let committed = self.fly(Request { statement, params: Vec::new() }).await;
         match &mut self.failure {
             None => self.open = false,
             Some(failure) if failure.cure == Cure::Reconnect => {
                 // COMMIT may have arrived. Only the caller can find out.
                 let text = "the connection was lost during COMMIT: \
                     it is unknown whether the change was made";
-                *failure = Failure {
-                    error: Error::Unavailable(text.into()),
-                    cure: Cure::None,
-                };
+                *failure = Failure { error: Error::Unavailable(text.into()), cure: Cure::None };
                 return Err(failure.error.clone());
             }
             Some(_) => {}
@@ -457,13 +328,7 @@ impl Tx {
 
     /// Ends the transaction, rolling back unless it was committed, and tells what went wrong in it.
     fn end(mut self) -> Option<Failure> {
-        let lost = matches!(
-            &self.failure,
-            Some(Failure {
-                cure: Cure::Reconnect,
-                ..
-            })
-        );
+        let lost = matches!(&self.failure, Some(Failure { cure: Cure::Reconnect, .. }));
         if self.open
             && !lost
             && let Some(conn) = &self.conn
@@ -479,23 +344,14 @@ impl Tx {
         let mut requests = Vec::with_capacity(self.pushed.len() + 2);
         if !self.begun {
             let statement = self.prepare(self.begin).await?;
-            requests.push(Request {
-                statement,
-                params: Vec::new(),
-            });
+            requests.push(Request { statement, params: Vec::new() });
         }
         let pushed = std::mem::take(&mut self.pushed);
-        requests.extend(pushed.iter().map(|(statement, args)| Request {
-            statement: statement.clone(),
-            params: args.iter().map(|arg| arg as _).collect(),
-        }));
+        requests.extend(pushed.iter().map(|(statement, args)| Request { statement: statement.clone(), params: args.iter().map(|arg| arg as _).collect() }));
         (self.begun, self.open) = (true, true);
         let conn = self.conn()?;
         let flown = async {
-            let mut ahead: Vec<_> = requests
-                .into_iter()
-                .map(|request| Box::pin(maybe_done(send(conn, request))))
-                .collect();
+            let mut ahead: Vec<_> = requests.into_iter().map(|request| Box::pin(maybe_done(send(conn, request)))).collect();
             // The first poll sends, so this order is the order on the wire.
             for reply in &mut ahead {
                 let _ = poll!(reply);
@@ -516,10 +372,7 @@ impl Tx {
 
     async fn prepare(&mut self, sql: &str) -> Result<Statement> {
         let sql = dialect::rewrite(Engine::Postgres, sql);
-        self.conn()?
-            .prepare_cached(&sql)
-            .await
-            .map_err(|e| self.fail(&e))
+        self.conn()?.prepare_cached(&sql).await.map_err(|e| self.fail(&e))
     }
 
     fn conn(&self) -> Result<&Object> {
@@ -527,9 +380,7 @@ impl Tx {
     }
 
     fn check(&self) -> Result<()> {
-        self.failure
-            .as_ref()
-            .map_or(Ok(()), |failure| Err(failure.error.clone()))
+        self.failure.as_ref().map_or(Ok(()), |failure| Err(failure.error.clone()))
     }
 
     fn fail(&mut self, e: &tokio_postgres::Error) -> Error {
@@ -537,10 +388,7 @@ impl Tx {
     }
 
     fn lost(&mut self) -> Error {
-        let failure = Failure {
-            error: Error::Unavailable("the connection was lost".into()),
-            cure: Cure::Reconnect,
-        };
+        let failure = Failure { error: Error::Unavailable("the connection was lost".into()), cure: Cure::Reconnect };
         self.failure.get_or_insert(failure).error.clone()
     }
 }
@@ -555,10 +403,7 @@ impl Drop for Tx {
     }
 }
 
-async fn send(
-    conn: &Client,
-    request: Request<'_>,
-) -> Result<(Vec<Row>, u64), tokio_postgres::Error> {
+async fn send(conn: &Client, request: Request<'_>) -> Result<(Vec<Row>, u64), tokio_postgres::Error> {
     let mut stream = pin!(conn.query_raw(&request.statement, request.params).await?);
     let mut rows = Vec::new();
     while let Some(row) = stream.try_next().await? {
@@ -570,42 +415,23 @@ async fn send(
 /// Our words for PostgreSQL's error, and what may help.
 fn classify(e: &tokio_postgres::Error) -> Failure {
     let Some(db) = e.as_db_error() else {
-        return if e.is_closed()
-            || std::error::Error::source(e).is_some_and(|source| source.is::<std::io::Error>())
-        {
-            Failure {
-                error: Error::Unavailable(describe(e)),
-                cure: Cure::Reconnect,
-            }
+        return if e.is_closed() || std::error::Error::source(e).is_some_and(|source| source.is::<std::io::Error>()) {
+            Failure { error: Error::Unavailable(describe(e)), cure: Cure::Reconnect }
         } else {
-            Failure {
-                error: Error::Database(describe(e)),
-                cure: Cure::None,
-            }
+            Failure { error: Error::Database(describe(e)), cure: Cure::None }
         };
     };
     let text = format!("{} ({})", db.message(), db.code().code());
     let (error, cure) = match db.code() {
         &SqlState::UNIQUE_VIOLATION => {
-            let (table, constraint) = (
-                db.table().unwrap_or_default().into(),
-                db.constraint().unwrap_or_default().into(),
-            );
+            let (table, constraint) = (db.table().unwrap_or_default().into(), db.constraint().unwrap_or_default().into());
             (Error::Conflict { table, constraint }, Cure::ReadWinner)
         }
-        &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED => {
-            (Error::Unavailable(text), Cure::Reapply)
-        }
+        &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED => (Error::Unavailable(text), Cure::Reapply),
         // "cached plan must not change result type": another node has migrated. A new connection plans anew.
-        &SqlState::FEATURE_NOT_SUPPORTED if text.contains("cached plan") => {
-            (Error::Unavailable(text), Cure::Reconnect)
-        }
-        &SqlState::DISK_FULL | &SqlState::READ_ONLY_SQL_TRANSACTION => {
-            (Error::Full(text), Cure::None)
-        }
-        &SqlState::QUERY_CANCELED | &SqlState::LOCK_NOT_AVAILABLE => {
-            (Error::Unavailable(text), Cure::None)
-        }
+        &SqlState::FEATURE_NOT_SUPPORTED if text.contains("cached plan") => (Error::Unavailable(text), Cure::Reconnect),
+        &SqlState::DISK_FULL | &SqlState::READ_ONLY_SQL_TRANSACTION => (Error::Full(text), Cure::None),
+        &SqlState::QUERY_CANCELED | &SqlState::LOCK_NOT_AVAILABLE => (Error::Unavailable(text), Cure::None),
         code => match &code.code()[..2] {
             // The connection is gone: connection exceptions, and the server's shutdown or crash.
             "08" | "57" => (Error::Unavailable(text), Cure::Reconnect),

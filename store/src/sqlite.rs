@@ -1,14 +1,9 @@
 //! SQLite: one writer thread, four readers.
 use crate::dialect::{self, Engine};
 use crate::stats::{Counters, StoreStats};
-use crate::{
-    Arg, Command, Error, Inner, MIGRATIONS_INSERT, MIGRATIONS_TABLE, Options, Result, Row, Type,
-    blocking, pending,
-};
+use crate::{Arg, Command, Error, Inner, MIGRATIONS_INSERT, MIGRATIONS_TABLE, Options, Result, Row, Type, blocking, pending};
 use futures_util::future::BoxFuture;
-use rusqlite::{
-    CachedStatement, Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi, params_from_iter,
-};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi, params_from_iter};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -79,20 +74,9 @@ impl Sqlite {
                 .map_err(|e| Error::Unavailable(format!("start the writer: {e}")))?;
             (writer, thread) = (Some(sender), Some(handle));
         }
-        let idle = (0..READERS)
-            .map(|_| Db::reader(path))
-            .collect::<Result<Vec<_>>>()?;
-        let readers = Arc::new(Readers {
-            idle: Mutex::new(idle),
-            free: Semaphore::new(READERS),
-        });
-        Ok(Self(Arc::new(Shared {
-            writer,
-            thread: Mutex::new(thread),
-            closing,
-            readers,
-            counters,
-        })))
+        let idle = (0..READERS).map(|_| Db::reader(path)).collect::<Result<Vec<_>>>()?;
+        let readers = Arc::new(Readers { idle: Mutex::new(idle), free: Semaphore::new(READERS) });
+        Ok(Self(Arc::new(Shared { writer, thread: Mutex::new(thread), closing, readers, counters })))
     }
 
     pub async fn write<C: Command>(&self, command: C) -> Result<C::Output, C::Error> {
@@ -100,11 +84,7 @@ impl Sqlite {
             return Err(Error::Full("the store was opened read-only".into()).into());
         };
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Waiting {
-            command,
-            outcome: None,
-            reply,
-        });
+        let job = Box::new(Waiting { command, outcome: None, reply });
         if writer.send(job).await.is_err() {
             return Err(Error::closed().into());
         }
@@ -120,9 +100,7 @@ impl Sqlite {
         let outcome = self.with_reader(move |db| {
             db.run("BEGIN")?;
             db.failure = None;
-            let outcome = catch_unwind(AssertUnwindSafe(|| {
-                poll_ready(read(&mut crate::Tx(Inner::Sqlite(Tx { db: &mut *db }))))
-            }));
+            let outcome = catch_unwind(AssertUnwindSafe(|| poll_ready(read(&mut crate::Tx(Inner::Sqlite(Tx { db: &mut *db }))))));
             db.run("ROLLBACK")?;
             Ok(match (outcome, db.failure.take()) {
                 (Err(_), _) => Err(Error::Panicked.into()),
@@ -134,27 +112,13 @@ impl Sqlite {
     }
 
     /// Runs `work` on a reader's connection, away from the async threads.
-    async fn with_reader<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Db) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    async fn with_reader<T: Send + 'static>(&self, work: impl FnOnce(&mut Db) -> Result<T> + Send + 'static) -> Result<T> {
         let readers = self.0.readers.clone();
-        readers
-            .free
-            .acquire()
-            .await
-            .map_err(|_| Error::closed())?
-            .forget();
+        readers.free.acquire().await.map_err(|_| Error::closed())?.forget();
         blocking(move || {
             // Returned by a guard, so that a panic costs no connection, nor does a caller who goes away.
-            let mut reader = Lent {
-                db: locked(&readers.idle).pop(),
-                readers: &readers,
-            };
-            reader
-                .db
-                .as_mut()
-                .map_or_else(|| Err(Error::closed()), work)
+            let mut reader = Lent { db: locked(&readers.idle).pop(), readers: &readers };
+            reader.db.as_mut().map_or_else(|| Err(Error::closed()), work)
         })
         .await
     }
@@ -169,12 +133,7 @@ impl Sqlite {
     }
 
     pub fn stats(&self) -> StoreStats {
-        self.0.counters.read(
-            self.0
-                .writer
-                .as_ref()
-                .map_or(0, |writer| writer.max_capacity() - writer.capacity()),
-        )
+        self.0.counters.read(self.0.writer.as_ref().map_or(0, |writer| writer.max_capacity() - writer.capacity()))
     }
 
     pub async fn close(&self) -> Result<()> {
@@ -190,8 +149,7 @@ impl Sqlite {
             let _ = writer.send(Box::new(WakeUp)).await;
         }
         let thread = locked(&self.0.thread).take();
-        blocking(move || thread.map_or(Ok(()), |thread| thread.join().map_err(|_| Error::Panicked)))
-            .await
+        blocking(move || thread.map_or(Ok(()), |thread| thread.join().map_err(|_| Error::Panicked))).await
     }
 }
 
@@ -238,12 +196,7 @@ impl<C: Command> Job for Waiting<C> {
 
     fn apply(&mut self, db: &mut Db) -> bool {
         db.failure = None;
-        let applied = catch_unwind(AssertUnwindSafe(|| {
-            poll_ready(
-                self.command
-                    .apply(&mut crate::Tx(Inner::Sqlite(Tx { db: &mut *db }))),
-            )
-        }));
+        let applied = catch_unwind(AssertUnwindSafe(|| poll_ready(self.command.apply(&mut crate::Tx(Inner::Sqlite(Tx { db: &mut *db }))))));
         let outcome = match (applied, &db.failure) {
             (Err(_), _) => Err(Error::Panicked.into()),
             // On PostgreSQL the transaction would be lost by now; here it must be no different.
@@ -277,12 +230,7 @@ impl Job for WakeUp {
 
 /// Group commit: whatever is waiting shares one transaction and one fsync. Ends when the queue is closed and
 /// empty, having moved the write-ahead log into the database.
-fn run_writer(
-    mut db: Db,
-    mut queue: mpsc::Receiver<Box<dyn Job>>,
-    counters: &Counters,
-    closing: &AtomicBool,
-) {
+fn run_writer(mut db: Db, mut queue: mpsc::Receiver<Box<dyn Job>>, counters: &Counters, closing: &AtomicBool) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while queue.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
         let commit = apply_batch(&mut db, &mut batch, counters);
@@ -298,10 +246,7 @@ fn run_writer(
             queue.close();
         }
     }
-    if let Err(e) = db
-        .conn
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-    {
+    if let Err(e) = db.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
         tracing::warn!("checkpoint: {e}"); // Nothing is lost, the log stays beside the database.
     }
 }
@@ -317,21 +262,13 @@ fn apply_batch(db: &mut Db, batch: &mut [Box<dyn Job>], counters: &Counters) -> 
         let changes = db.conn.total_changes();
         if !apply(db, job, counters)? && db.conn.total_changes() != changes {
             db.run("ROLLBACK")?;
-            return if alone {
-                Ok(())
-            } else {
-                apply_batch_in_savepoints(db, batch, counters)
-            };
+            return if alone { Ok(()) } else { apply_batch_in_savepoints(db, batch, counters) };
         }
     }
     db.run("COMMIT")
 }
 
-fn apply_batch_in_savepoints(
-    db: &mut Db,
-    batch: &mut [Box<dyn Job>],
-    counters: &Counters,
-) -> Result<()> {
+fn apply_batch_in_savepoints(db: &mut Db, batch: &mut [Box<dyn Job>], counters: &Counters) -> Result<()> {
     Counters::add(&counters.retries, batch.len() as u64);
     db.run("BEGIN IMMEDIATE")?;
     for job in batch.iter_mut() {
@@ -351,9 +288,7 @@ fn apply(db: &mut Db, job: &mut Box<dyn Job>, counters: &Counters) -> Result<boo
     let kept = job.apply(db);
     counters.applied(job.name(), begun);
     if db.conn.is_autocommit() {
-        return Err(db.failure.take().unwrap_or_else(|| {
-            Error::Database("a command ended the writer's transaction".into())
-        }));
+        return Err(db.failure.take().unwrap_or_else(|| Error::Database("a command ended the writer's transaction".into())));
     }
     Ok(kept)
 }
@@ -397,17 +332,10 @@ impl Db {
 
     fn connect(path: &Path, cache_kib: usize) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(path, flags)
-            .map_err(|e| Error::Unavailable(format!("{}: {e}", path.display())))?;
+        let conn = Connection::open_with_flags(path, flags).map_err(|e| Error::Unavailable(format!("{}: {e}", path.display())))?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        let db = Db {
-            conn,
-            texts: HashMap::new(),
-            failure: None,
-        };
-        db.conn
-            .busy_timeout(BUSY_TIMEOUT)
-            .map_err(|e| db.error(e))?;
+        let db = Db { conn, texts: HashMap::new(), failure: None };
+        db.conn.busy_timeout(BUSY_TIMEOUT).map_err(|e| db.error(e))?;
         db.batch(&format!(
             "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; \
              PRAGMA mmap_size = 0; PRAGMA cache_size = -{cache_kib}"
@@ -420,11 +348,7 @@ impl Db {
     }
 
     fn run(&self, sql: &str) -> Result<()> {
-        self.conn
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute([]))
-            .map(drop)
-            .map_err(|e| self.error(e))
+        self.conn.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map(drop).map_err(|e| self.error(e))
     }
 
     fn roll_back(&self) {
@@ -442,9 +366,7 @@ impl Db {
                 if self.texts.len() >= STATEMENTS_MAX {
                     self.texts.clear();
                 }
-                self.texts
-                    .entry(sql.into())
-                    .or_insert_with(|| dialect::rewrite(Engine::Sqlite, sql).into())
+                self.texts.entry(sql.into()).or_insert_with(|| dialect::rewrite(Engine::Sqlite, sql).into())
             }
         };
         self.conn.prepare_cached(text)
@@ -457,48 +379,22 @@ impl Db {
         };
         let text = message.clone().unwrap_or_else(|| error.to_string());
         match (failure.code, failure.extended_code) {
-            (
-                _,
-                ffi::SQLITE_CONSTRAINT_UNIQUE
-                | ffi::SQLITE_CONSTRAINT_PRIMARYKEY
-                | ffi::SQLITE_CONSTRAINT_ROWID,
-            ) => self.conflict(&text),
+            (_, ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID) => self.conflict(&text),
             (ErrorCode::DiskFull | ErrorCode::ReadOnly, _) => Error::Full(text),
-            (
-                ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::CannotOpen,
-                _,
-            ) => Error::Unavailable(text),
+            (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen, _) => Error::Unavailable(text),
             _ => Error::Database(text),
         }
     }
 
     /// SQLite says `UNIQUE constraint failed: t.a, t.b`, or `…: index 'i'` if that is over an expression.
     fn conflict(&self, message: &str) -> Error {
-        let at = message
-            .rsplit_once("failed: ")
-            .map_or(message, |(_, at)| at);
-        if let Some(index) = at
-            .strip_prefix("index '")
-            .and_then(|index| index.strip_suffix('\''))
-        {
-            let table = self.conn.query_row(
-                "SELECT tbl_name FROM sqlite_master WHERE type = 'index' AND name = ?1",
-                [index],
-                |row| row.get(0),
-            );
-            return Error::Conflict {
-                table: table.unwrap_or_default(),
-                constraint: index.into(),
-            };
+        let at = message.rsplit_once("failed: ").map_or(message, |(_, at)| at);
+        if let Some(index) = at.strip_prefix("index '").and_then(|index| index.strip_suffix('\'')) {
+            let table = self.conn.query_row("SELECT tbl_name FROM sqlite_master WHERE type = 'index' AND name = ?1", [index], |row| row.get(0));
+            return Error::Conflict { table: table.unwrap_or_default(), constraint: index.into() };
         }
         let table = at.split_once('.').map_or(at, |(table, _)| table);
-        Error::Conflict {
-            table: table.into(),
-            constraint: at.replace(", ", ","),
-        }
+        Error::Conflict { table: table.into(), constraint: at.replace(", ", ",") }
     }
 }
 
@@ -513,21 +409,11 @@ impl Tx<'_> {
     }
 
     /// Reads `limit` rows at most.
-    pub fn fetch<T>(
-        &mut self,
-        sql: &str,
-        args: &[Arg<'_>],
-        limit: usize,
-        read: impl Fn(&Row<'_>) -> Result<T>,
-    ) -> Result<Vec<T>> {
+    pub fn fetch<T>(&mut self, sql: &str, args: &[Arg<'_>], limit: usize, read: impl Fn(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
         let rows = self.run(|db| {
             let mut statement = db.prepare(sql)?;
             // A statement which writes and returns is always run to its end.
-            let limit = if statement.readonly() {
-                limit
-            } else {
-                usize::MAX
-            };
+            let limit = if statement.readonly() { limit } else { usize::MAX };
             let mut rows = statement.query(params_from_iter(args))?;
             let mut found = Vec::new();
             while found.len() < limit
@@ -540,27 +426,15 @@ impl Tx<'_> {
         rows?.into_iter().collect()
     }
 
-    pub fn insert_new(
-        &mut self,
-        table: &str,
-        columns: &[(&str, Type)],
-        key: usize,
-        rows: &[Vec<Arg<'_>>],
-    ) -> Result<Vec<Uuid>> {
-        let sql = insert(
-            table,
-            columns.iter().map(|(name, _)| *name),
-            " ON CONFLICT DO NOTHING",
-        );
+    pub fn insert_new(&mut self, table: &str, columns: &[(&str, Type)], key: usize, rows: &[Vec<Arg<'_>>]) -> Result<Vec<Uuid>> {
+        let sql = insert(table, columns.iter().map(|(name, _)| *name), " ON CONFLICT DO NOTHING");
         let mut inserted = Vec::new();
         for row in rows {
             if self.execute(&sql, row)? > 0 {
                 match row[key] {
                     Arg::Id(id) => inserted.push(id),
                     _ => {
-                        return Err(Error::Database(format!(
-                            "insert_new into {table}: the key is not an id"
-                        )));
+                        return Err(Error::Database(format!("insert_new into {table}: the key is not an id")));
                     }
                 }
             }
@@ -568,12 +442,7 @@ impl Tx<'_> {
         Ok(inserted)
     }
 
-    pub fn load(
-        &mut self,
-        table: &str,
-        columns: &[(String, Type)],
-        rows: &[Vec<crate::Value>],
-    ) -> Result<()> {
+    pub fn load(&mut self, table: &str, columns: &[(String, Type)], rows: &[Vec<crate::Value>]) -> Result<()> {
         // Rows may refer to rows that come after them; what counts is the commit.
         self.run(|db| db.conn.execute_batch("PRAGMA defer_foreign_keys = ON"))?;
         let sql = insert(table, columns.iter().map(|(name, _)| name.as_str()), "");
@@ -596,42 +465,25 @@ impl Tx<'_> {
 fn insert<'a>(table: &str, columns: impl Iterator<Item = &'a str>, end: &str) -> String {
     let names: Vec<_> = columns.map(|name| format!("\"{name}\"")).collect();
     let values: Vec<_> = (1..=names.len()).map(|n| format!("${n}")).collect();
-    format!(
-        "INSERT INTO \"{table}\" ({}) VALUES ({}){end}",
-        names.join(", "),
-        values.join(", ")
-    )
+    format!("INSERT INTO \"{table}\" ({}) VALUES ({}){end}", names.join(", "), values.join(", "))
 }
 
 /// Takes the lock which says that this process writes to `path`; it holds until the file is dropped.
 fn lock(path: &Path) -> Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let failed =
-        |e: std::io::Error| Error::Unavailable(format!("{}: {e}", Path::new(&name).display()));
-    let mut file = OpenOptions::new()
-        .create(true)
-        .read(true)
-        .write(true)
-        .truncate(false)
-        .open(&name)
-        .map_err(failed)?;
+    let failed = |e: std::io::Error| Error::Unavailable(format!("{}: {e}", Path::new(&name).display()));
+    let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&name).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {
-            file.set_len(0)
-                .and_then(|()| file.rewind())
-                .and_then(|()| write!(file, "{}", std::process::id()))
-                .map_err(failed)?;
+            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id())).map_err(failed)?;
             Ok(file)
         }
         Err(std::fs::TryLockError::WouldBlock) => {
             let mut pid = String::new();
             let _ = file.read_to_string(&mut pid); // For the message only.
             let pid = if pid.is_empty() { "unknown" } else { &pid };
-            Err(Error::Unavailable(format!(
-                "another goodword process (pid {pid}) is using {}",
-                path.display()
-            )))
+            Err(Error::Unavailable(format!("another goodword process (pid {pid}) is using {}", path.display())))
         }
         Err(std::fs::TryLockError::Error(e)) => Err(failed(e)),
     }
@@ -648,30 +500,17 @@ fn create_private(path: &Path) -> std::io::Result<()> {
 
 fn migrate(db: &mut Db, options: &Options) -> Result<()> {
     db.batch(MIGRATIONS_TABLE)?;
-    for migration in pending(
-        options.migrations,
-        &applied(&db.conn).map_err(|e| db.error(e))?,
-    )? {
-        tracing::info!(
-            number = migration.number,
-            name = migration.name,
-            "migrating"
-        );
+    for migration in pending(options.migrations, &applied(&db.conn).map_err(|e| db.error(e))?)? {
+        tracing::info!(number = migration.number, name = migration.name, "migrating");
         let sql = dialect::rewrite(Engine::Sqlite, migration.sql);
         let insert = dialect::rewrite(Engine::Sqlite, MIGRATIONS_INSERT);
-        let applied = db
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .and_then(|tx| {
-                tx.execute_batch(&sql)?;
-                tx.execute(&insert, (migration.number, migration.name))?;
-                tx.commit()
-            });
+        let applied = db.conn.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
+            tx.execute_batch(&sql)?;
+            tx.execute(&insert, (migration.number, migration.name))?;
+            tx.commit()
+        });
         applied.map_err(|e| match db.error(e) {
-            Error::Database(text) => Error::Database(format!(
-                "migration {} ({}): {text}",
-                migration.number, migration.name
-            )),
+            Error::Database(text) => Error::Database(format!("migration {} ({}): {text}", migration.number, migration.name)),
             other => other,
         })?;
     }
@@ -691,19 +530,14 @@ fn applied(conn: &Connection) -> rusqlite::Result<Vec<u32>> {
     if !conn.table_exists(None, "schema_migrations")? {
         return Ok(Vec::new());
     }
-    conn.prepare("SELECT number FROM schema_migrations")?
-        .query_map([], |row| row.get(0))?
-        .collect()
+    conn.prepare("SELECT number FROM schema_migrations")?.query_map([], |row| row.get(0))?.collect()
 }
 
 /// Copies the database as `db` sees it now. The copy gets its name only when it is whole and on disk.
 fn backup(db: &Db, to: &Path) -> Result<()> {
     let file_error = |e: std::io::Error| Error::Unavailable(format!("{}: {e}", to.display()));
     if to.exists() {
-        return Err(Error::Unavailable(format!(
-            "{} exists, and a backup never overwrites",
-            to.display()
-        )));
+        return Err(Error::Unavailable(format!("{} exists, and a backup never overwrites", to.display())));
     }
     let mut partial = to.as_os_str().to_owned();
     partial.push(".partial");
@@ -717,20 +551,12 @@ fn backup(db: &Db, to: &Path) -> Result<()> {
     let copied = copy(&db.conn, &partial).map_err(|e| db.error(e));
     db.run("ROLLBACK")?;
     copied?;
-    File::open(&partial)
-        .and_then(|file| file.sync_all())
-        .map_err(file_error)?;
+    File::open(&partial).and_then(|file| file.sync_all()).map_err(file_error)?;
     std::fs::rename(&partial, to).map_err(file_error)?;
     #[cfg(unix)]
     if let Some(folder) = to.parent() {
-        let folder = if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
-        };
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(file_error)?;
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(file_error)?;
     }
     Ok(())
 }
@@ -738,9 +564,5 @@ fn backup(db: &Db, to: &Path) -> Result<()> {
 fn copy(from: &Connection, to: &Path) -> rusqlite::Result<()> {
     from.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?; // Begins the snapshot.
     let mut to = Connection::open(to)?;
-    rusqlite::backup::Backup::new(from, &mut to)?.run_to_completion(
-        BACKUP_STEP_PAGES,
-        Duration::ZERO,
-        None,
-    )
+    rusqlite::backup::Backup::new(from, &mut to)?.run_to_completion(BACKUP_STEP_PAGES, Duration::ZERO, None)
 }

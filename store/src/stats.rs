@@ -37,8 +37,7 @@ impl Counters {
 
     pub fn applied(&self, command: &'static str, since: Instant) {
         let took = since.elapsed();
-        self.apply_max_us
-            .fetch_max(took.as_micros() as u64, Relaxed);
+        self.apply_max_us.fetch_max(took.as_micros() as u64, Relaxed);
         if took.as_millis() >= SLOW_MS {
             tracing::warn!(command, ms = took.as_millis() as u64, "slow command");
         }

@@ -15,11 +15,7 @@ impl TableInfo {
     /// The key of a row which [`Store::scan`] gave: where to go on.
     pub fn key_of(&self, row: &[Value]) -> Vec<Value> {
         let place = |name| self.columns.iter().position(|(column, _)| column == name);
-        self.key
-            .iter()
-            .filter_map(|name| row.get(place(name)?))
-            .cloned()
-            .collect()
+        self.key.iter().filter_map(|name| row.get(place(name)?)).cloned().collect()
     }
 }
 
@@ -32,15 +28,9 @@ impl Store {
     /// Up to `limit` rows of `table` in the order of its key, beginning behind the row with the key `after`.
     /// Rows are equal on both engines if what was written was. To scan several tables, or one in pages,
     /// within one snapshot, use [`Tx::scan`] in a [`Store::read`].
-    pub async fn scan(
-        &self,
-        table: &TableInfo,
-        after: Option<Vec<Value>>,
-        limit: usize,
-    ) -> Result<Vec<Vec<Value>>> {
+    pub async fn scan(&self, table: &TableInfo, after: Option<Vec<Value>>, limit: usize) -> Result<Vec<Vec<Value>>> {
         let table = table.clone();
-        self.read(move |tx| Box::pin(async move { tx.scan(&table, after.as_deref(), limit).await }))
-            .await
+        self.read(move |tx| Box::pin(async move { tx.scan(&table, after.as_deref(), limit).await })).await
     }
 
     /// Inserts rows as [`Store::scan`] gave them, numbers included, in one transaction.
@@ -52,10 +42,7 @@ impl Store {
             async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
                 let Load(table, rows) = self;
                 if rows.iter().any(|row| row.len() != table.columns.len()) {
-                    return Err(Error::Database(format!(
-                        "load into {}: rows and columns differ in number",
-                        table.name
-                    )));
+                    return Err(Error::Database(format!("load into {}: rows and columns differ in number", table.name)));
                 }
                 match &mut tx.0 {
                     Inner::Sqlite(tx) => tx.load(&table.name, &table.columns, rows),
@@ -77,12 +64,7 @@ impl Store {
                 if tx.is_sqlite() {
                     return Ok(());
                 }
-                for (table, column) in tx
-                    .fetch(POSTGRES_IDENTITIES, &[], |row| {
-                        Ok((row.get::<String>(0)?, row.get::<String>(1)?))
-                    })
-                    .await?
-                {
+                for (table, column) in tx.fetch(POSTGRES_IDENTITIES, &[], |row| Ok((row.get::<String>(0)?, row.get::<String>(1)?))).await? {
                     let sql = format!(
                         "SELECT setval(pg_get_serial_sequence('\"{table}\"', '{column}'), \
                             coalesce(max(\"{column}\"), 0) + 1, FALSE) FROM \"{table}\""
@@ -104,26 +86,15 @@ impl Tx<'_> {
             Engine::Postgres => (POSTGRES_COLUMNS, POSTGRES_REFERENCES),
         };
         let columns = self.fetch(columns, &[], column).await?;
-        let references = self
-            .fetch(references, &[], |row| {
-                Ok((row.get::<String>(0)?, row.get::<String>(1)?))
-            })
-            .await?;
+        let references = self.fetch(references, &[], |row| Ok((row.get::<String>(0)?, row.get::<String>(1)?))).await?;
         let mut tables: Vec<TableInfo> = Vec::new();
         for (table, name, ty, _) in &columns {
             if tables.last().is_none_or(|last| last.name != *table) {
                 // By number if the table has one: SQLite and PostgreSQL then disagree on what is primary.
-                let mut key: Vec<_> = columns
-                    .iter()
-                    .filter(|(t, _, _, place)| t == table && *place > 0)
-                    .map(|(_, name, _, place)| (*place, name.clone()))
-                    .collect();
+                let mut key: Vec<_> =
+                    columns.iter().filter(|(t, _, _, place)| t == table && *place > 0).map(|(_, name, _, place)| (*place, name.clone())).collect();
                 key.sort();
-                tables.push(TableInfo {
-                    name: table.clone(),
-                    columns: Vec::new(),
-                    key: key.into_iter().map(|(_, name)| name).collect(),
-                });
+                tables.push(TableInfo { name: table.clone(), columns: Vec::new(), key: key.into_iter().map(|(_, name)| name).collect() });
             }
             if let Some(last) = tables.last_mut() {
                 last.columns.push((name.clone(), *ty));
@@ -133,50 +104,16 @@ impl Tx<'_> {
     }
 
     /// See [`Store::scan`].
-    pub async fn scan(
-        &mut self,
-        table: &TableInfo,
-        after: Option<&[Value]>,
-        limit: usize,
-    ) -> Result<Vec<Vec<Value>>> {
+    pub async fn scan(&mut self, table: &TableInfo, after: Option<&[Value]>, limit: usize) -> Result<Vec<Vec<Value>>> {
         if table.key.is_empty() {
-            return Err(Error::Database(format!(
-                "{} has no primary key to scan by",
-                table.name
-            )));
+            return Err(Error::Database(format!("{} has no primary key to scan by", table.name)));
         }
         let sqlite = self.is_sqlite();
         // Texts in the order of their bytes, as SQLite has it, whatever the collation of the database.
-        let is_text = |name: &String| {
-            table
-                .columns
-                .iter()
-                .any(|(column, ty)| column == name && *ty == Type::Text)
-        };
-        let key: Vec<_> = table
-            .key
-            .iter()
-            .map(|name| {
-                format!(
-                    "\"{name}\"{}",
-                    if !sqlite && is_text(name) {
-                        " COLLATE \"C\""
-                    } else {
-                        ""
-                    }
-                )
-            })
-            .collect();
-        let names: Vec<_> = table
-            .columns
-            .iter()
-            .map(|(name, _)| format!("\"{name}\""))
-            .collect();
-        let mut args: Vec<_> = after
-            .unwrap_or_default()
-            .iter()
-            .map(Value::as_arg)
-            .collect();
+        let is_text = |name: &String| table.columns.iter().any(|(column, ty)| column == name && *ty == Type::Text);
+        let key: Vec<_> = table.key.iter().map(|name| format!("\"{name}\"{}", if !sqlite && is_text(name) { " COLLATE \"C\"" } else { "" })).collect();
+        let names: Vec<_> = table.columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let mut args: Vec<_> = after.unwrap_or_default().iter().map(Value::as_arg).collect();
         let behind = if args.is_empty() {
             String::new()
         } else {
@@ -184,21 +121,8 @@ impl Tx<'_> {
             format!(" WHERE ({}) > ({})", key.join(", "), values.join(", "))
         };
         args.push((i64::try_from(limit).unwrap_or(i64::MAX)).into());
-        let sql = format!(
-            "SELECT {} FROM \"{}\"{behind} ORDER BY {} LIMIT ${}",
-            names.join(", "),
-            table.name,
-            key.join(", "),
-            args.len()
-        );
-        let read = |row: &Row<'_>| {
-            table
-                .columns
-                .iter()
-                .enumerate()
-                .map(|(i, (_, ty))| row.arg(i)?.to_value_of(*ty))
-                .collect()
-        };
+        let sql = format!("SELECT {} FROM \"{}\"{behind} ORDER BY {} LIMIT ${}", names.join(", "), table.name, key.join(", "), args.len());
+        let read = |row: &Row<'_>| table.columns.iter().enumerate().map(|(i, (_, ty))| row.arg(i)?.to_value_of(*ty)).collect();
         self.fetch(&sql, &args, read).await
     }
 }
@@ -214,9 +138,7 @@ fn column(row: &Row<'_>) -> Result<(String, String, Type, i64)> {
         "bytea" | "blob" => Type::Bytes,
         "uuid" => Type::Id,
         other => {
-            return Err(Error::Database(format!(
-                "{table}.{name}: the type {other} is not one both engines have"
-            )));
+            return Err(Error::Database(format!("{table}.{name}: the type {other} is not one both engines have")));
         }
     };
     Ok((table, name, ty, row.get(3)?))
@@ -231,12 +153,8 @@ fn parents_first(tables: Vec<TableInfo>, references: &[(String, String)]) -> Vec
     let (mut sorted, mut rest): (Vec<TableInfo>, Vec<TableInfo>) = (Vec::new(), tables);
     while !rest.is_empty() {
         let ready = |table: &TableInfo| {
-            let parents = parents
-                .get(table.name.as_str())
-                .map_or(&[][..], Vec::as_slice);
-            parents
-                .iter()
-                .all(|parent| sorted.iter().any(|done| done.name == *parent))
+            let parents = parents.get(table.name.as_str()).map_or(&[][..], Vec::as_slice);
+            parents.iter().all(|parent| sorted.iter().any(|done| done.name == *parent))
         };
         // In a circle of references no table is ready; any order is as good.
         let next = rest.iter().position(ready).unwrap_or(0);

@@ -203,21 +203,10 @@ impl ToSql for Arg<'_> {
             (Arg::Null, _) => return Ok(IsNull::Yes),
             (Arg::Bool(v), &PgType::BOOL) => out.extend_from_slice(&[u8::from(*v)]),
             (Arg::Int(v), &PgType::INT8) => out.extend_from_slice(&v.to_be_bytes()),
-            (Arg::Int(v), &PgType::INT4) => {
-                out.extend_from_slice(&i32::try_from(*v)?.to_be_bytes())
-            }
-            (Arg::Int(v), &PgType::INT2) => {
-                out.extend_from_slice(&i16::try_from(*v)?.to_be_bytes())
-            }
+            (Arg::Int(v), &PgType::INT4) => out.extend_from_slice(&i32::try_from(*v)?.to_be_bytes()),
+            (Arg::Int(v), &PgType::INT2) => out.extend_from_slice(&i16::try_from(*v)?.to_be_bytes()),
             (Arg::Real(v), &PgType::FLOAT8) => out.extend_from_slice(&v.to_be_bytes()),
-            (
-                Arg::Text(v),
-                &PgType::TEXT
-                | &PgType::VARCHAR
-                | &PgType::BPCHAR
-                | &PgType::NAME
-                | &PgType::UNKNOWN,
-            ) => out.extend_from_slice(v.as_bytes()),
+            (Arg::Text(v), &PgType::TEXT | &PgType::VARCHAR | &PgType::BPCHAR | &PgType::NAME | &PgType::UNKNOWN) => out.extend_from_slice(v.as_bytes()),
             (Arg::Bytes(v), &PgType::BYTEA) => out.extend_from_slice(v),
             (Arg::Id(v), &PgType::UUID) => out.extend_from_slice(v.as_bytes()),
             _ => return Err(format!("{} does not fit {ty}", self.kind()).into()),
@@ -246,10 +235,7 @@ impl ToSql for Value {
 }
 
 impl<'a> FromSql<'a> for Arg<'a> {
-    fn from_sql(
-        ty: &PgType,
-        raw: &'a [u8],
-    ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+    fn from_sql(ty: &PgType, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
         Ok(match *ty {
             PgType::BOOL => Arg::Bool(FromSql::from_sql(ty, raw)?),
             PgType::INT2 => Arg::Int(i16::from_sql(ty, raw)?.into()),
@@ -269,10 +255,7 @@ impl<'a> FromSql<'a> for Arg<'a> {
 
     fn accepts(ty: &PgType) -> bool {
         use PgType as P;
-        matches!(
-            *ty,
-            P::BOOL | P::INT2 | P::INT4 | P::INT8 | P::FLOAT4 | P::FLOAT8 | P::BYTEA | P::UUID
-        ) || <&str as FromSql>::accepts(ty)
+        matches!(*ty, P::BOOL | P::INT2 | P::INT4 | P::INT8 | P::FLOAT4 | P::FLOAT8 | P::BYTEA | P::UUID) || <&str as FromSql>::accepts(ty)
     }
 }
 
@@ -301,25 +284,17 @@ impl Row<'_> {
     /// Column `i` as the engine holds it.
     pub(crate) fn arg(&self, i: usize) -> Result<Arg<'_>> {
         match self {
-            Row::Sqlite(row) => row
-                .get_ref(i)
-                .map_err(|e| Error::Database(e.to_string()))
-                .and_then(|value| {
-                    Ok(match value {
-                        ValueRef::Null => Arg::Null,
-                        ValueRef::Integer(v) => Arg::Int(v),
-                        ValueRef::Real(v) => Arg::Real(v),
-                        ValueRef::Blob(v) => Arg::Bytes(v),
-                        ValueRef::Text(v) => Arg::Text(
-                            std::str::from_utf8(v)
-                                .map_err(|e| Error::Database(format!("column {i}: {e}")))?,
-                        ),
-                    })
-                }),
+            Row::Sqlite(row) => row.get_ref(i).map_err(|e| Error::Database(e.to_string())).and_then(|value| {
+                Ok(match value {
+                    ValueRef::Null => Arg::Null,
+                    ValueRef::Integer(v) => Arg::Int(v),
+                    ValueRef::Real(v) => Arg::Real(v),
+                    ValueRef::Blob(v) => Arg::Bytes(v),
+                    ValueRef::Text(v) => Arg::Text(std::str::from_utf8(v).map_err(|e| Error::Database(format!("column {i}: {e}")))?),
+                })
+            }),
             // A value no column of ours has (numeric, most often) is told with the name of its type.
-            Row::Postgres(row) => row
-                .try_get(i)
-                .map_err(|e| Error::Database(format!("{e}: cast it in the query"))),
+            Row::Postgres(row) => row.try_get(i).map_err(|e| Error::Database(format!("{e}: cast it in the query"))),
         }
     }
 }
@@ -396,8 +371,5 @@ impl<T: FromColumn> FromColumn for Option<T> {
 }
 
 fn mismatch(wanted: &str, found: Arg<'_>) -> Error {
-    Error::Database(format!(
-        "a column should hold {wanted} and holds {}",
-        found.kind()
-    ))
+    Error::Database(format!("a column should hold {wanted} and holds {}", found.kind()))
 }

@@ -12,20 +12,11 @@ async fn a_failing_command_leaves_no_trace_and_spares_its_batch() {
         let each = (0..300).map(|i| {
             let then = [Then::Succeed, Then::Refuse, Then::Succeed, Then::Panic][i % 4];
             let store = store.clone();
-            tokio::spawn(async move {
-                (
-                    then,
-                    store
-                        .write(CreateLead::new(format!("{i}@example.com"), then))
-                        .await,
-                )
-            })
+            tokio::spawn(async move { (then, store.write(CreateLead::new(format!("{i}@example.com"), then)).await) })
         });
         for task in each.collect::<Vec<_>>() {
             match task.await.unwrap() {
-                (Then::Succeed, Ok(_))
-                | (Then::Refuse, Err(Refusal::Because("told so")))
-                | (Then::Panic, Err(Refusal::Store(Error::Panicked))) => {}
+                (Then::Succeed, Ok(_)) | (Then::Refuse, Err(Refusal::Because("told so"))) | (Then::Panic, Err(Refusal::Store(Error::Panicked))) => {}
                 (_, other) => panic!("{other:?}"),
             }
         }
@@ -45,15 +36,7 @@ async fn who_loses_a_race_for_a_key_reads_the_winner() {
             let claims: Vec<_> = (0..64)
                 .map(|_| {
                     let store = store.clone();
-                    tokio::spawn(async move {
-                        store
-                            .write(Claim {
-                                code,
-                                owner: Uuid::now_v7(),
-                            })
-                            .await
-                            .unwrap()
-                    })
+                    tokio::spawn(async move { store.write(Claim { code, owner: Uuid::now_v7() }).await.unwrap() })
                 })
                 .collect();
             let mut owners = Vec::new();
@@ -76,24 +59,13 @@ async fn a_row_that_is_locked_first_counts_exactly() {
         type Error = Error;
         async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
             let sql = "SELECT counter FROM campaigns WHERE id = $1 FOR UPDATE";
-            let counter: Option<i64> = tx
-                .fetch_one(sql, &[self.0.into()], |row| row.get(0))
-                .await?;
+            let counter: Option<i64> = tx.fetch_one(sql, &[self.0.into()], |row| row.get(0)).await?;
             let next = counter.unwrap_or(0) + 1;
-            tx.push(
-                "UPDATE campaigns SET counter = $2 WHERE id = $1",
-                &[self.0.into(), next.into()],
-            )
-            .await
+            tx.push("UPDATE campaigns SET counter = $2 WHERE id = $1", &[self.0.into(), next.into()]).await
         }
     }
     on_both(async |store| {
-        store
-            .write(Execute(
-                "INSERT INTO campaigns (id, counter) SELECT id, 0 FROM campaigns",
-            ))
-            .await
-            .unwrap();
+        store.write(Execute("INSERT INTO campaigns (id, counter) SELECT id, 0 FROM campaigns")).await.unwrap();
         let id = Uuid::now_v7();
         store.write(Campaign(id)).await.unwrap();
         let increments: Vec<_> = (0..64)
@@ -117,8 +89,7 @@ impl Command for Campaign {
     type Output = ();
     type Error = Error;
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
-        tx.push("INSERT INTO campaigns (id) VALUES ($1)", &[self.0.into()])
-            .await
+        tx.push("INSERT INTO campaigns (id) VALUES ($1)", &[self.0.into()]).await
     }
 }
 
@@ -130,25 +101,13 @@ async fn what_was_pushed_is_seen_by_the_next_statement() {
         type Error = Error;
         async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<String>> {
             for (i, body) in ["a", "b", "c"].into_iter().enumerate() {
-                tx.push(
-                    "INSERT INTO events (id, body) VALUES ($1, $2)",
-                    &[Uuid::from_u128(i as u128).into(), body.into()],
-                )
-                .await?;
+                tx.push("INSERT INTO events (id, body) VALUES ($1, $2)", &[Uuid::from_u128(i as u128).into(), body.into()]).await?;
             }
-            tx.push(
-                "UPDATE events SET body = body || '$1' WHERE body = $1",
-                &["b".into()],
-            )
-            .await?;
-            tx.fetch("SELECT body FROM events ORDER BY id", &[], |row| {
-                row.text(0).map(str::to_owned)
-            })
-            .await
+            tx.push("UPDATE events SET body = body || '$1' WHERE body = $1", &["b".into()]).await?;
+            tx.fetch("SELECT body FROM events ORDER BY id", &[], |row| row.text(0).map(str::to_owned)).await
         }
     }
-    on_both(async |store| assert_eq!(store.write(PushThenFetch).await.unwrap(), ["a", "b$1", "c"]))
-        .await;
+    on_both(async |store| assert_eq!(store.write(PushThenFetch).await.unwrap(), ["a", "b$1", "c"])).await;
 }
 
 #[tokio::test]
@@ -163,17 +122,9 @@ async fn a_failed_push_fails_the_command() {
         type Error = Error;
         async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
             for _ in 0..self.times {
-                tx.push(
-                    "INSERT INTO events (id, body) VALUES ($1, 'x')",
-                    &[Uuid::from_u128(7).into()],
-                )
-                .await?;
+                tx.push("INSERT INTO events (id, body) VALUES ($1, 'x')", &[Uuid::from_u128(7).into()]).await?;
             }
-            tx.push(
-                "INSERT INTO codes (code_key, owner) VALUES ('x', $1)",
-                &[Uuid::from_u128(7).into()],
-            )
-            .await?;
+            tx.push("INSERT INTO codes (code_key, owner) VALUES ('x', $1)", &[Uuid::from_u128(7).into()]).await?;
             if self.fetch {
                 tx.fetch("SELECT 1", &[], |_| Ok(())).await?;
             }
@@ -183,34 +134,12 @@ async fn a_failed_push_fails_the_command() {
     on_both(async |store| {
         for fetch in [false, true] {
             let e = store.write(Push { times: 2, fetch }).await.unwrap_err();
-            assert!(
-                e.is_conflict_on("events") && !e.is_conflict_on("codes"),
-                "{e:?}"
-            );
-            assert_eq!(
-                count(
-                    &store,
-                    "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM codes)"
-                )
-                .await,
-                0
-            );
+            assert!(e.is_conflict_on("events") && !e.is_conflict_on("codes"), "{e:?}");
+            assert_eq!(count(&store, "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM codes)").await, 0);
         }
         // The connection is sound afterwards, and a flight of many statements is no different.
-        store
-            .write(Push {
-                times: 1,
-                fetch: false,
-            })
-            .await
-            .unwrap();
-        let e = store
-            .write(Push {
-                times: 500,
-                fetch: false,
-            })
-            .await
-            .unwrap_err();
+        store.write(Push { times: 1, fetch: false }).await.unwrap();
+        let e = store.write(Push { times: 500, fetch: false }).await.unwrap_err();
         assert!(e.is_conflict_on("events"), "{e:?}");
     })
     .await;
@@ -223,35 +152,15 @@ async fn an_error_that_is_swallowed_fails_the_command_all_the_same() {
         type Output = ();
         type Error = Error;
         async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
-            tx.execute(
-                "INSERT INTO events (id, body) VALUES ($1, 'x')",
-                &[Uuid::from_u128(1).into()],
-            )
-            .await?;
-            let _ = tx
-                .execute(
-                    "INSERT INTO events (id, body) VALUES ($1, 'y')",
-                    &[Uuid::from_u128(1).into()],
-                )
-                .await;
-            let again = tx
-                .execute(
-                    "INSERT INTO events (id, body) VALUES ($1, 'z')",
-                    &[Uuid::from_u128(2).into()],
-                )
-                .await;
+            tx.execute("INSERT INTO events (id, body) VALUES ($1, 'x')", &[Uuid::from_u128(1).into()]).await?;
+            let _ = tx.execute("INSERT INTO events (id, body) VALUES ($1, 'y')", &[Uuid::from_u128(1).into()]).await;
+            let again = tx.execute("INSERT INTO events (id, body) VALUES ($1, 'z')", &[Uuid::from_u128(2).into()]).await;
             assert!(again.is_err());
             Ok(())
         }
     }
     on_both(async |store| {
-        assert!(
-            store
-                .write(Swallow)
-                .await
-                .unwrap_err()
-                .is_conflict_on("events")
-        );
+        assert!(store.write(Swallow).await.unwrap_err().is_conflict_on("events"));
         assert_eq!(count(&store, "SELECT count(*) FROM events").await, 0);
     })
     .await;
@@ -295,39 +204,16 @@ async fn only_new_rows_are_inserted_and_told() {
     on_both(async |store| {
         let ids: Vec<_> = (0..6).map(|_| Uuid::now_v7()).collect();
         let row = |i: usize, email: &str| (ids[i], email.to_owned());
-        let first = store
-            .write(Import(vec![row(0, "a@x"), row(1, "b@x"), row(2, "A@x")]))
-            .await
-            .unwrap();
+        let first = store.write(Import(vec![row(0, "a@x"), row(1, "b@x"), row(2, "A@x")])).await.unwrap();
         assert_eq!(first, [ids[0], ids[1]]);
         // A known id, a known address, new ones.
-        let second = store
-            .write(Import(vec![
-                row(3, "c@x"),
-                row(0, "z@x"),
-                row(4, "B@x"),
-                row(5, "d'\"$1@x"),
-            ]))
-            .await
-            .unwrap();
+        let second = store.write(Import(vec![row(3, "c@x"), row(0, "z@x"), row(4, "B@x"), row(5, "d'\"$1@x")])).await.unwrap();
         assert_eq!(second, [ids[3], ids[5]]);
         assert!(store.write(Import(vec![])).await.unwrap().is_empty());
-        let many: Vec<_> = (0..25_000)
-            .map(|i| (Uuid::now_v7(), format!("{i}@many")))
-            .collect();
-        assert_eq!(
-            store.write(Import(many.clone())).await.unwrap().len(),
-            25_000
-        );
+        let many: Vec<_> = (0..25_000).map(|i| (Uuid::now_v7(), format!("{i}@many"))).collect();
+        assert_eq!(store.write(Import(many.clone())).await.unwrap().len(), 25_000);
         assert_eq!(store.write(Import(many)).await.unwrap().len(), 0);
-        assert_eq!(
-            count(
-                &store,
-                "SELECT count(*) FROM leads WHERE active AND score = 0.5 AND hash IS NULL"
-            )
-            .await,
-            25_004
-        );
+        assert_eq!(count(&store, "SELECT count(*) FROM leads WHERE active AND score = 0.5 AND hash IS NULL").await, 25_004);
     })
     .await;
 }
@@ -393,10 +279,7 @@ async fn a_read_is_one_snapshot_and_cannot_write() {
                     // Only a test may do this. The future must not wait, so another thread does.
                     std::thread::scope(|scope| {
                         scope.spawn(|| {
-                            let runtime = tokio::runtime::Builder::new_current_thread()
-                                .enable_all()
-                                .build()
-                                .unwrap();
+                            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                             runtime.block_on(write_lead(&writer));
                         });
                     });
@@ -408,13 +291,9 @@ async fn a_read_is_one_snapshot_and_cannot_write() {
             .unwrap();
         assert_eq!(seen, (Some(0), Some(0)));
         assert_eq!(count(&store, "SELECT count(*) FROM leads").await, 1);
-        let refused = store
-            .read(|tx| Box::pin(async move { tx.execute("DELETE FROM leads", &[]).await }))
-            .await;
+        let refused = store.read(|tx| Box::pin(async move { tx.execute("DELETE FROM leads", &[]).await })).await;
         assert!(matches!(refused, Err(Error::Full(_))), "{refused:?}");
-        let panicked: Result<()> = store
-            .read(|_| Box::pin(async { panic!("a panic that a test wants") }))
-            .await;
+        let panicked: Result<()> = store.read(|_| Box::pin(async { panic!("a panic that a test wants") })).await;
         assert_eq!(panicked, Err(Error::Panicked));
         assert_eq!(count(&store, "SELECT count(*) FROM leads").await, 1);
     })
@@ -422,10 +301,7 @@ async fn a_read_is_one_snapshot_and_cannot_write() {
 }
 
 async fn write_lead(store: &Store) {
-    store
-        .write(CreateLead::new("a@example.com", Then::Succeed))
-        .await
-        .unwrap();
+    store.write(CreateLead::new("a@example.com", Then::Succeed)).await.unwrap();
 }
 
 #[tokio::test]
@@ -451,11 +327,7 @@ async fn a_closed_store_says_so() {
             .map(|i| {
                 tokio::spawn({
                     let store = store.clone();
-                    async move {
-                        store
-                            .write(CreateLead::new(format!("{i}@x"), Then::Succeed))
-                            .await
-                    }
+                    async move { store.write(CreateLead::new(format!("{i}@x"), Then::Succeed)).await }
                 })
             })
             .collect();
@@ -465,12 +337,7 @@ async fn a_closed_store_says_so() {
         store.ping().await.unwrap();
         store.clone().close().await.unwrap();
         assert!(matches!(store.ping().await, Err(Error::Unavailable(_))));
-        assert!(matches!(
-            store
-                .read(|tx| Box::pin(async move { tx.execute("SELECT 1", &[]).await }))
-                .await,
-            Err(Error::Unavailable(_))
-        ));
+        assert!(matches!(store.read(|tx| Box::pin(async move { tx.execute("SELECT 1", &[]).await })).await, Err(Error::Unavailable(_))));
     })
     .await;
 }
@@ -483,11 +350,7 @@ async fn a_caller_who_goes_away_leaves_no_open_transaction() {
         type Output = ();
         type Error = Error;
         async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
-            tx.execute(
-                "INSERT INTO events (id, body) VALUES ($1, 'hang')",
-                &[Uuid::nil().into()],
-            )
-            .await?;
+            tx.execute("INSERT INTO events (id, body) VALUES ($1, 'hang')", &[Uuid::nil().into()]).await?;
             let _ = self.0.send(());
             std::future::pending().await
         }
@@ -495,10 +358,7 @@ async fn a_caller_who_goes_away_leaves_no_open_transaction() {
     let Some((_guard, url)) = goodword_testkit::postgres_url() else {
         return;
     };
-    let options = goodword_store::Options {
-        pool_size: 1,
-        ..goodword_store::Options::new(url, MIGRATIONS)
-    };
+    let options = goodword_store::Options { pool_size: 1, ..goodword_store::Options::new(url, MIGRATIONS) };
     let store = Store::open(options).await.unwrap();
     let (sender, mut written) = tokio::sync::mpsc::unbounded_channel();
     let task = tokio::spawn({
@@ -510,10 +370,7 @@ async fn a_caller_who_goes_away_leaves_no_open_transaction() {
     assert!(task.await.unwrap_err().is_cancelled());
     // The only connection was given up. If it were still in its transaction this would see the row, or hang.
     assert_eq!(count(&store, "SELECT count(*) FROM events").await, 0);
-    store
-        .write(CreateLead::new("a@x", Then::Succeed))
-        .await
-        .unwrap();
+    store.write(CreateLead::new("a@x", Then::Succeed)).await.unwrap();
 }
 
 #[tokio::test]
@@ -525,16 +382,9 @@ async fn a_connection_lost_before_commit_costs_nothing() {
         type Error = Error;
         async fn apply(&self, tx: &mut Tx<'_>) -> Result<u32> {
             let attempt = self.0.fetch_add(1, Ordering::Relaxed);
-            tx.execute(
-                "INSERT INTO events (id, body) VALUES ($1, 'x')",
-                &[Uuid::now_v7().into()],
-            )
-            .await?;
+            tx.execute("INSERT INTO events (id, body) VALUES ($1, 'x')", &[Uuid::now_v7().into()]).await?;
             if attempt < self.1 {
-                tx.fetch("SELECT pg_terminate_backend(pg_backend_pid())", &[], |_| {
-                    Ok(())
-                })
-                .await?;
+                tx.fetch("SELECT pg_terminate_backend(pg_backend_pid())", &[], |_| Ok(())).await?;
             }
             Ok(attempt)
         }
@@ -546,10 +396,7 @@ async fn a_connection_lost_before_commit_costs_nothing() {
     assert_eq!(store.write(Unlucky(0.into(), 1)).await.unwrap(), 1);
     assert_eq!(count(&store, "SELECT count(*) FROM events").await, 1);
     let given_up = store.write(Unlucky(0.into(), u32::MAX)).await;
-    assert!(
-        matches!(given_up, Err(Error::Unavailable(_))),
-        "{given_up:?}"
-    );
+    assert!(matches!(given_up, Err(Error::Unavailable(_))), "{given_up:?}");
     assert_eq!(count(&store, "SELECT count(*) FROM events").await, 1);
 }
 
@@ -562,11 +409,7 @@ async fn deadlocks_end_well() {
         type Error = Error;
         async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
             for id in [self.0, self.1] {
-                tx.execute(
-                    "UPDATE campaigns SET counter = counter + 1 WHERE id = $1",
-                    &[id.into()],
-                )
-                .await?;
+                tx.execute("UPDATE campaigns SET counter = counter + 1 WHERE id = $1", &[id.into()]).await?;
             }
             Ok(())
         }
@@ -583,20 +426,14 @@ async fn deadlocks_end_well() {
         }
         let tasks: Vec<_> = (0..8)
             .map(|i| {
-                let (store, pair) = (
-                    store.clone(),
-                    if i % 2 == 0 { Both(a, b) } else { Both(b, a) },
-                );
+                let (store, pair) = (store.clone(), if i % 2 == 0 { Both(a, b) } else { Both(b, a) });
                 tokio::spawn(async move { store.write(pair).await })
             })
             .collect();
         for task in tasks {
             task.await.unwrap().unwrap();
         }
-        assert_eq!(
-            count(&store, "SELECT CAST(sum(counter) AS bigint) FROM campaigns").await,
-            16
-        );
+        assert_eq!(count(&store, "SELECT CAST(sum(counter) AS bigint) FROM campaigns").await, 16);
     })
     .await;
 }
@@ -611,13 +448,7 @@ async fn a_reader_of_settled_events_misses_none() {
                 let store = store.clone();
                 tokio::spawn(async move {
                     for i in 0..EACH {
-                        store
-                            .write(CreateLead::new(
-                                format!("{w}-{i}@example.com"),
-                                Then::Succeed,
-                            ))
-                            .await
-                            .unwrap();
+                        store.write(CreateLead::new(format!("{w}-{i}@example.com"), Then::Succeed)).await.unwrap();
                     }
                 })
             })
@@ -625,18 +456,14 @@ async fn a_reader_of_settled_events_misses_none() {
         let (mut cursor, mut seen) = ((0i64, 0i64), 0);
         loop {
             let unsettled = "SELECT count(*) FROM events WHERE NOT ({settled})";
-            let last = writers.iter().all(|writer| writer.is_finished())
-                && count(&store, unsettled).await == 0;
+            let last = writers.iter().all(|writer| writer.is_finished()) && count(&store, unsettled).await == 0;
             let (txid, seq) = cursor;
             let page: Vec<(i64, i64)> = store
                 .read(move |tx| {
                     Box::pin(async move {
                         let sql = "SELECT txid, seq FROM events \
                             WHERE (txid, seq) > ($1, $2) AND {settled} ORDER BY txid, seq LIMIT 7";
-                        tx.fetch(sql, &[txid.into(), seq.into()], |row| {
-                            Ok((row.get(0)?, row.get(1)?))
-                        })
-                        .await
+                        tx.fetch(sql, &[txid.into(), seq.into()], |row| Ok((row.get(0)?, row.get(1)?))).await
                     })
                 })
                 .await

@@ -1,9 +1,7 @@
 //! Opening, migrating, backing up and moving databases.
 mod support;
 
-use goodword_store::{
-    Command, Engine, Error, Migration, Options, Result, Store, TableInfo, Tx, Value,
-};
+use goodword_store::{Command, Engine, Error, Migration, Options, Result, Store, TableInfo, Tx, Value};
 use goodword_testkit::{postgres_url, sqlite_url};
 use support::*;
 use uuid::Uuid;
@@ -12,35 +10,14 @@ use uuid::Uuid;
 async fn a_second_process_is_refused_until_the_first_has_closed() {
     let (_guard, url) = sqlite_url();
     let first = open(&url).await;
-    let refused = Store::open(Options::new(&url, MIGRATIONS))
-        .await
-        .err()
-        .unwrap()
-        .to_string();
-    assert!(
-        refused.contains(&format!(
-            "another goodword process (pid {}) is using",
-            std::process::id()
-        )),
-        "{refused}"
-    );
+    let refused = Store::open(Options::new(&url, MIGRATIONS)).await.err().unwrap().to_string();
+    assert!(refused.contains(&format!("another goodword process (pid {}) is using", std::process::id())), "{refused}");
     // A tool which only reads may come in, and sees what is committed.
-    first
-        .write(CreateLead::new("a@x", Then::Succeed))
-        .await
-        .unwrap();
-    let beside = Store::open(Options {
-        read_only: true,
-        ..Options::new(&url, MIGRATIONS)
-    })
-    .await
-    .unwrap();
+    first.write(CreateLead::new("a@x", Then::Succeed)).await.unwrap();
+    let beside = Store::open(Options { read_only: true, ..Options::new(&url, MIGRATIONS) }).await.unwrap();
     beside.ping().await.unwrap();
     assert_eq!(count(&beside, "SELECT count(*) FROM leads").await, 1);
-    assert!(matches!(
-        beside.write(Execute("DELETE FROM leads")).await,
-        Err(Error::Full(_))
-    ));
+    assert!(matches!(beside.write(Execute("DELETE FROM leads")).await, Err(Error::Full(_))));
     beside.close().await.unwrap();
     first.close().await.unwrap();
     let second = open(&url).await;
@@ -51,19 +28,12 @@ async fn a_second_process_is_refused_until_the_first_has_closed() {
 async fn closing_moves_the_log_into_the_file() {
     let (guard, url) = sqlite_url();
     let store = open(&url).await;
-    store
-        .write(CreateLead::new("a@x", Then::Succeed))
-        .await
-        .unwrap();
+    store.write(CreateLead::new("a@x", Then::Succeed)).await.unwrap();
     store.close().await.unwrap();
     assert!(!guard.path().join("test.db-wal").exists());
     #[cfg(unix)]
     {
-        let mode = std::os::unix::fs::PermissionsExt::mode(
-            &std::fs::metadata(guard.path().join("test.db"))
-                .unwrap()
-                .permissions(),
-        );
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(guard.path().join("test.db")).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
     }
 }
@@ -72,43 +42,14 @@ async fn closing_moves_the_log_into_the_file() {
 async fn migrations_are_applied_once_and_a_newer_database_is_refused() {
     goodword_testkit::on_both(async |url| {
         let options = |migrations| Options::new(&url, migrations);
-        assert_eq!(
-            Store::pending_migrations(&options(MIGRATIONS))
-                .await
-                .unwrap(),
-            [1, 2]
-        );
-        Store::open(options(&MIGRATIONS[..1]))
-            .await
-            .unwrap()
-            .close()
-            .await
-            .unwrap();
-        assert_eq!(
-            Store::pending_migrations(&options(MIGRATIONS))
-                .await
-                .unwrap(),
-            [2]
-        );
+        assert_eq!(Store::pending_migrations(&options(MIGRATIONS)).await.unwrap(), [1, 2]);
+        Store::open(options(&MIGRATIONS[..1])).await.unwrap().close().await.unwrap();
+        assert_eq!(Store::pending_migrations(&options(MIGRATIONS)).await.unwrap(), [2]);
         for _ in 0..2 {
-            Store::open(options(MIGRATIONS))
-                .await
-                .unwrap()
-                .close()
-                .await
-                .unwrap();
+            Store::open(options(MIGRATIONS)).await.unwrap().close().await.unwrap();
         }
-        assert_eq!(
-            Store::pending_migrations(&options(MIGRATIONS))
-                .await
-                .unwrap(),
-            [0; 0]
-        );
-        let older = Store::open(options(&MIGRATIONS[..1]))
-            .await
-            .err()
-            .unwrap()
-            .to_string();
+        assert_eq!(Store::pending_migrations(&options(MIGRATIONS)).await.unwrap(), [0; 0]);
+        let older = Store::open(options(&MIGRATIONS[..1])).await.err().unwrap().to_string();
         assert!(older.contains("newer release"), "{older}");
     })
     .await;
@@ -116,33 +57,13 @@ async fn migrations_are_applied_once_and_a_newer_database_is_refused() {
 
 #[tokio::test]
 async fn a_migration_that_fails_leaves_nothing_of_itself() {
-    const BROKEN: &[Migration] = &[Migration {
-        number: 1,
-        name: "broken",
-        sql: "CREATE TABLE a (id bigint PRIMARY KEY); CREATE TABLE a (id bigint)",
-    }];
+    const BROKEN: &[Migration] = &[Migration { number: 1, name: "broken", sql: "CREATE TABLE a (id bigint PRIMARY KEY); CREATE TABLE a (id bigint)" }];
     goodword_testkit::on_both(async |url| {
-        let e = Store::open(Options::new(&url, BROKEN))
-            .await
-            .err()
-            .unwrap()
-            .to_string();
+        let e = Store::open(Options::new(&url, BROKEN)).await.err().unwrap().to_string();
         assert!(e.contains("migration 1 (broken)"), "{e}");
-        assert_eq!(
-            Store::pending_migrations(&Options::new(&url, MIGRATIONS))
-                .await
-                .unwrap(),
-            [1, 2]
-        );
+        assert_eq!(Store::pending_migrations(&Options::new(&url, MIGRATIONS)).await.unwrap(), [1, 2]);
         let store = open(&url).await;
-        assert!(
-            store
-                .tables()
-                .await
-                .unwrap()
-                .iter()
-                .all(|table| table.name != "a")
-        );
+        assert!(store.tables().await.unwrap().iter().all(|table| table.name != "a"));
         store.close().await.unwrap();
     })
     .await;
@@ -168,17 +89,8 @@ async fn many_nodes_may_migrate_at_once() {
 
 #[tokio::test]
 async fn urls_are_checked() {
-    for url in [
-        "",
-        "mysql://x",
-        "sqlite:",
-        "postgres://nobody:hunter2@127.0.0.1:1/none",
-        "sqlite:/nowhere/at/all.db",
-    ] {
-        let e = Store::open(Options::new(url, MIGRATIONS))
-            .await
-            .err()
-            .unwrap();
+    for url in ["", "mysql://x", "sqlite:", "postgres://nobody:hunter2@127.0.0.1:1/none", "sqlite:/nowhere/at/all.db"] {
+        let e = Store::open(Options::new(url, MIGRATIONS)).await.err().unwrap();
         assert!(!e.to_string().contains("hunter2"), "{e}");
     }
 }
@@ -191,14 +103,8 @@ async fn a_backup_is_a_snapshot_and_does_not_stop_the_writer() {
         type Output = ();
         type Error = Error;
         async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
-            tx.execute(
-                "INSERT INTO events (id, body) VALUES ($1, $2)",
-                &[self.0.into(), "x".repeat(2000).as_str().into()],
-            )
-            .await?;
-            tx.execute("INSERT INTO campaigns (id) VALUES ($1)", &[self.0.into()])
-                .await
-                .map(drop)
+            tx.execute("INSERT INTO events (id, body) VALUES ($1, $2)", &[self.0.into(), "x".repeat(2000).as_str().into()]).await?;
+            tx.execute("INSERT INTO campaigns (id) VALUES ($1)", &[self.0.into()]).await.map(drop)
         }
     }
     let (guard, url) = sqlite_url();
@@ -222,26 +128,12 @@ async fn a_backup_is_a_snapshot_and_does_not_stop_the_writer() {
     store.backup(&to).await.unwrap();
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     assert!(writer.await.unwrap() > 0);
-    assert!(
-        store
-            .backup(&to)
-            .await
-            .unwrap_err()
-            .to_string()
-            .contains("never overwrites")
-    );
+    assert!(store.backup(&to).await.unwrap_err().to_string().contains("never overwrites"));
     let copy = open(&format!("sqlite:{}", to.display())).await;
     let pairs = count(&copy, "SELECT count(*) FROM events").await;
     assert!(pairs >= 2000);
     assert_eq!(count(&copy, "SELECT count(*) FROM campaigns").await, pairs);
-    assert_eq!(
-        count(
-            &copy,
-            "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"
-        )
-        .await,
-        1
-    );
+    assert_eq!(count(&copy, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'").await, 1);
 }
 
 #[tokio::test]
@@ -249,12 +141,7 @@ async fn postgres_tells_how_it_is_backed_up() {
     let Some((guard, url)) = postgres_url() else {
         return;
     };
-    let e = open(&url)
-        .await
-        .backup(std::path::Path::new("x"))
-        .await
-        .unwrap_err()
-        .to_string();
+    let e = open(&url).await.backup(std::path::Path::new("x")).await.unwrap_err().to_string();
     assert!(e.contains("pg_dump"), "{e}");
     drop(guard);
 }
@@ -272,17 +159,9 @@ async fn a_full_disk_refuses_commands_and_is_got_over() {
     }
     let (_guard, url) = sqlite_url();
     let store = open(&url).await;
-    store
-        .write(Limit("PRAGMA max_page_count = 1"))
-        .await
-        .unwrap();
+    store.write(Limit("PRAGMA max_page_count = 1")).await.unwrap();
     let mut written = 0;
-    let large = || {
-        CreateLead::new(
-            format!("{}{}", Uuid::now_v7(), "x".repeat(3000)),
-            Then::Succeed,
-        )
-    };
+    let large = || CreateLead::new(format!("{}{}", Uuid::now_v7(), "x".repeat(3000)), Then::Succeed);
     let full = loop {
         match store.write(large()).await {
             Ok(_) => written += 1,
@@ -308,15 +187,9 @@ async fn a_full_disk_refuses_commands_and_is_got_over() {
     }
     assert_eq!(count(&store, "SELECT count(*) FROM leads").await, written);
     assert_eq!(count(&store, "SELECT count(*) FROM events").await, written);
-    store
-        .write(Limit("PRAGMA max_page_count = 4294967294"))
-        .await
-        .unwrap();
+    store.write(Limit("PRAGMA max_page_count = 4294967294")).await.unwrap();
     store.write(large()).await.unwrap();
-    assert_eq!(
-        count(&store, "SELECT count(*) FROM leads").await,
-        written + 1
-    );
+    assert_eq!(count(&store, "SELECT count(*) FROM leads").await, written + 1);
 }
 
 async fn everything(store: &Store) -> Vec<(TableInfo, Vec<Vec<Value>>)> {
@@ -345,36 +218,16 @@ async fn an_installation_moves_between_databases_unchanged() {
                 let id = Uuid::from_u128((i << 64) | (7 * i));
                 let score = (i % 3 == 0).then_some(i as f64).into();
                 let hash = id.as_bytes().as_slice().into();
-                let text = ["zoë", "Zoe", "zoe", "Ärger", "a'b", ""][i as usize % 6].to_owned()
-                    + &i.to_string();
-                tx.execute(
-                    "INSERT INTO campaigns (id, counter) VALUES ($1, $2)",
-                    &[id.into(), (-(i as i64)).into()],
-                )
-                .await?;
+                let text = ["zoë", "Zoe", "zoe", "Ärger", "a'b", ""][i as usize % 6].to_owned() + &i.to_string();
+                tx.execute("INSERT INTO campaigns (id, counter) VALUES ($1, $2)", &[id.into(), (-(i as i64)).into()]).await?;
                 tx.execute(
                     "INSERT INTO leads (space, id, campaign_id, email, active, score, hash) \
                         VALUES ($1, $2, $2, $3, $4, $5, $6)",
-                    &[
-                        i64::MAX.into(),
-                        id.into(),
-                        (&text).into(),
-                        (i % 2 == 0).into(),
-                        score,
-                        hash,
-                    ],
+                    &[i64::MAX.into(), id.into(), (&text).into(), (i % 2 == 0).into(), score, hash],
                 )
                 .await?;
-                tx.execute(
-                    "INSERT INTO codes (code_key, owner) VALUES ($1, $2)",
-                    &[(&text).into(), id.into()],
-                )
-                .await?;
-                tx.execute(
-                    "INSERT INTO events (id, txid, body) VALUES ($1, 0, $2)",
-                    &[id.into(), (&text).into()],
-                )
-                .await?;
+                tx.execute("INSERT INTO codes (code_key, owner) VALUES ($1, $2)", &[(&text).into(), id.into()]).await?;
+                tx.execute("INSERT INTO events (id, txid, body) VALUES ($1, 0, $2)", &[id.into(), (&text).into()]).await?;
             }
             Ok(())
         }
@@ -387,10 +240,7 @@ async fn an_installation_moves_between_databases_unchanged() {
     let stores = [open(&first).await, open(&second).await, open(&third).await];
     stores[0].write(Fill).await.unwrap();
     let expected = everything(&stores[0]).await;
-    let names: Vec<_> = expected
-        .iter()
-        .map(|(table, _)| table.name.as_str())
-        .collect();
+    let names: Vec<_> = expected.iter().map(|(table, _)| table.name.as_str()).collect();
     assert_eq!(names, ["campaigns", "codes", "events", "leads"]); // leads refer to campaigns
     assert!(expected.iter().all(|(_, rows)| rows.len() == 40));
     for to in &stores[1..] {
@@ -402,9 +252,7 @@ async fn an_installation_moves_between_databases_unchanged() {
         to.reset_identities().await.unwrap();
         assert_eq!(everything(to).await, expected, "{:?}", to.engine());
         let loaded = count(to, "SELECT max(no) FROM leads").await;
-        to.write(CreateLead::new("new@x", Then::Succeed))
-            .await
-            .unwrap();
+        to.write(CreateLead::new("new@x", Then::Succeed)).await.unwrap();
         assert_eq!(count(to, "SELECT max(no) FROM leads").await, loaded + 1);
         assert_eq!(count(to, "SELECT max(seq) FROM events").await, 41);
     }
@@ -414,12 +262,7 @@ async fn an_installation_moves_between_databases_unchanged() {
     let mut rows = rows[..1].to_vec();
     rows.insert(0, vec![Value::Text("fresh".into()), Value::Id(Uuid::max())]);
     for to in &stores {
-        assert!(
-            to.load(table, rows.clone())
-                .await
-                .unwrap_err()
-                .is_conflict_on("codes")
-        );
+        assert!(to.load(table, rows.clone()).await.unwrap_err().is_conflict_on("codes"));
         assert_eq!(count(to, "SELECT count(*) FROM codes").await, 40);
     }
 }

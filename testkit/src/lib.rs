@@ -16,10 +16,7 @@ impl Sqlite {
 
 /// The URL of a SQLite database which does not exist yet.
 pub fn sqlite_url() -> (Sqlite, String) {
-    let folder = tempfile::Builder::new()
-        .prefix("goodword-")
-        .tempdir()
-        .expect("create a temporary folder");
+    let folder = tempfile::Builder::new().prefix("goodword-").tempdir().expect("create a temporary folder");
     let url = format!("sqlite:{}", folder.path().join("test.db").display());
     (Sqlite(folder), url)
 }

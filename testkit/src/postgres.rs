@@ -42,17 +42,9 @@ enum Kind {
 fn url(kind: Kind) -> Option<(Postgres, String)> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let server = Server::find(kind)?;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos());
-    let name = format!(
-        "test_{}_{}_{now}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    );
-    server
-        .psql(&format!("CREATE DATABASE {name}"))
-        .unwrap_or_else(|e| panic!("create a test database: {e}"));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let name = format!("test_{}_{}_{now}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    server.psql(&format!("CREATE DATABASE {name}")).unwrap_or_else(|e| panic!("create a test database: {e}"));
     let url = server.url(&name);
     Some((Postgres { server, name }, url))
 }
@@ -60,10 +52,7 @@ fn url(kind: Kind) -> Option<(Postgres, String)> {
 impl Drop for Postgres {
     fn drop(&mut self) {
         // The cluster goes with everything in it, so failing to clean up costs nothing.
-        let _ = self.server.psql(&format!(
-            "DROP DATABASE IF EXISTS {} WITH (FORCE)",
-            self.name
-        ));
+        let _ = self.server.psql(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
     }
 }
 
@@ -78,54 +67,27 @@ struct Server {
 impl Server {
     fn find(kind: Kind) -> Option<Server> {
         if let Ok(url) = std::env::var(SERVER_VARIABLE) {
-            return Some(Server {
-                psql: "psql".into(),
-                url,
-            });
+            return Some(Server { psql: "psql".into(), url });
         }
         let Some(binaries) = binaries() else {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "PostgreSQL is not installed, and CI tests both databases"
-            );
+            assert!(std::env::var_os("CI").is_none(), "PostgreSQL is not installed, and CI tests both databases");
             eprintln!("\n*** PostgreSQL is not installed: this test ran on SQLite only ***\n");
             return None;
         };
         let cluster = Cluster::new(kind, binaries);
-        cluster
-            .start()
-            .unwrap_or_else(|e| panic!("start PostgreSQL in {}: {e}", cluster.folder.display()));
-        Some(Server {
-            psql: cluster.binaries.join("psql"),
-            url: cluster.url(),
-        })
+        cluster.start().unwrap_or_else(|e| panic!("start PostgreSQL in {}: {e}", cluster.folder.display()));
+        Some(Server { psql: cluster.binaries.join("psql"), url: cluster.url() })
     }
 
     /// The URL of another database on this server.
     fn url(&self, database: &str) -> String {
-        let (base, query) = self
-            .url
-            .split_once('?')
-            .map_or((self.url.as_str(), None), |(base, query)| {
-                (base, Some(query))
-            });
+        let (base, query) = self.url.split_once('?').map_or((self.url.as_str(), None), |(base, query)| (base, Some(query)));
         let host = base.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
-        format!(
-            "{host}/{database}{}",
-            query.map(|query| format!("?{query}")).unwrap_or_default()
-        )
+        format!("{host}/{database}{}", query.map(|query| format!("?{query}")).unwrap_or_default())
     }
 
     fn psql(&self, sql: &str) -> Result<(), String> {
-        run(Command::new(&self.psql).args([
-            "-X",
-            "-q",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-c",
-            sql,
-            &self.url,
-        ]))
+        run(Command::new(&self.psql).args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.url]))
     }
 }
 
@@ -141,22 +103,14 @@ struct Cluster {
 impl Cluster {
     fn new(kind: Kind, binaries: PathBuf) -> Self {
         // Who owns a new file is who we are; std does not tell otherwise.
-        let user = tempfile::tempfile()
-            .and_then(|file| file.metadata())
-            .map_or(0, |file| file.uid());
+        let user = tempfile::tempfile().and_then(|file| file.metadata()).map_or(0, |file| file.uid());
         let suffix = match kind {
             Kind::Fast => "",
             Kind::Durable => "-durable",
         };
         // Not below TMPDIR's longer names: the path of a Unix socket has room for about a hundred bytes.
         let folder = PathBuf::from(format!("/tmp/goodword-postgres-{user}{suffix}"));
-        Cluster {
-            kind,
-            folder,
-            binaries,
-            user,
-            as_user: (user == 0).then_some("postgres"),
-        }
+        Cluster { kind, folder, binaries, user, as_user: (user == 0).then_some("postgres") }
     }
 
     fn data(&self) -> PathBuf {
@@ -168,10 +122,7 @@ impl Cluster {
     }
 
     fn url(&self) -> String {
-        format!(
-            "postgresql://postgres@/postgres?host={}",
-            self.socket().display()
-        )
+        format!("postgresql://postgres@/postgres?host={}", self.socket().display())
     }
 
     /// Makes sure that the cluster runs, and goes on running as long as this process does.
@@ -204,20 +155,14 @@ impl Cluster {
             let path = self.folder.join("lock");
             let Ok(file) = open(&path) else { continue }; // The folder was removed in this moment.
             file.lock()?;
-            if fs::metadata(&path)
-                .is_ok_and(|there| there.ino() == file.metadata().map_or(0, |ours| ours.ino()))
-            {
+            if fs::metadata(&path).is_ok_and(|there| there.ino() == file.metadata().map_or(0, |ours| ours.ino())) {
                 return Ok(file);
             }
         }
     }
 
     fn is_running(&self) -> bool {
-        run(Command::new(self.binaries.join("pg_isready"))
-            .arg("-q")
-            .arg("-h")
-            .arg(self.socket()))
-        .is_ok()
+        run(Command::new(self.binaries.join("pg_isready")).arg("-q").arg("-h").arg(self.socket())).is_ok()
     }
 
     fn create(&self) -> Result<(), String> {
@@ -231,47 +176,20 @@ impl Cluster {
         if let Some(user) = self.as_user {
             run(Command::new("chown").arg(user).arg(self.socket()))?;
         }
-        run(self
-            .command("initdb")
-            .args([
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--locale=C",
-                "--no-sync",
-                "-D",
-            ])
-            .arg(self.data()))?;
-        let mut settings = format!(
-            "-c listen_addresses= -c unix_socket_directories={} -c max_connections=500",
-            self.socket().display()
-        );
+        run(self.command("initdb").args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]).arg(self.data()))?;
+        let mut settings = format!("-c listen_addresses= -c unix_socket_directories={} -c max_connections=500", self.socket().display());
         if matches!(self.kind, Kind::Fast) {
             settings += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off";
         }
         let log = self.socket().join("log");
-        self.pg_ctl(&[
-            "start",
-            "-w",
-            "-o",
-            &settings,
-            "-l",
-            &log.display().to_string(),
-        ])?;
+        self.pg_ctl(&["start", "-w", "-o", &settings, "-l", &log.display().to_string()])?;
         self.supervise()
     }
 
     /// Starts the supervisor. It looks every 5 s and goes by two looks, so that the pause between two test
     /// binaries does not cost a cluster.
     fn supervise(&self) -> Result<(), String> {
-        let stop = format!(
-            "{} stop -m immediate -D '{}'",
-            self.shell("pg_ctl"),
-            self.data().display()
-        );
+        let stop = format!("{} stop -m immediate -D '{}'", self.shell("pg_ctl"), self.data().display());
         let script = format!(
             "cd '{folder}' || exit
              idle=0
@@ -290,18 +208,9 @@ impl Cluster {
             folder = self.folder.display(),
         );
         let mut shell = Command::new("sh");
-        shell
-            .arg("-c")
-            .arg(script)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        shell.arg("-c").arg(script).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // A group of its own: neither Ctrl-C nor a test runner's timeout may end it.
-        shell
-            .process_group(0)
-            .spawn()
-            .map(drop)
-            .map_err(|e| e.to_string())
+        shell.process_group(0).spawn().map(drop).map_err(|e| e.to_string())
     }
 
     fn pg_ctl(&self, args: &[&str]) -> Result<(), String> {
@@ -326,60 +235,35 @@ impl Cluster {
     /// The same, for a shell.
     fn shell(&self, program: &str) -> String {
         let program = self.binaries.join(program);
-        self.as_user.map_or_else(
-            || format!("'{}'", program.display()),
-            |user| format!("runuser -u {user} -- '{}'", program.display()),
-        )
+        self.as_user.map_or_else(|| format!("'{}'", program.display()), |user| format!("runuser -u {user} -- '{}'", program.display()))
     }
 }
 
 /// The folder of PostgreSQL's programs, of the newest version installed.
 fn binaries() -> Option<PathBuf> {
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
-    let versions = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    let newest = versions
-        .max_by_key(|path| version(path))
-        .map(|path| path.join("bin"));
-    let in_path = std::env::var_os("PATH")
-        .into_iter()
-        .flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
-    newest
-        .into_iter()
-        .chain(in_path)
-        .find(|folder| folder.join("initdb").exists())
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
+    let newest = versions.max_by_key(|path| version(path)).map(|path| path.join("bin"));
+    let in_path = std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    newest.into_iter().chain(in_path).find(|folder| folder.join("initdb").exists())
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .read(true)
-        .append(true)
-        .open(path)
+    OpenOptions::new().create(true).read(true).append(true).open(path)
 }
 
 /// Runs a program to its end. What it says is told only if it fails.
 fn run(command: &mut Command) -> Result<(), String> {
     // Into a file, not a pipe: the server inherits it from pg_ctl and would hold a pipe open for ever.
     let said = tempfile::tempfile().map_err(|e| e.to_string())?;
-    let copies = (
-        said.try_clone().map_err(|e| e.to_string())?,
-        said.try_clone().map_err(|e| e.to_string())?,
-    );
-    command
-        .stdin(Stdio::null())
-        .stdout(copies.0)
-        .stderr(copies.1);
+    let copies = (said.try_clone().map_err(|e| e.to_string())?, said.try_clone().map_err(|e| e.to_string())?);
+    command.stdin(Stdio::null()).stdout(copies.0).stderr(copies.1);
     let status = command.status().map_err(|e| format!("{command:?}: {e}"))?;
     if status.success() {
         return Ok(());
     }
     let mut said = said;
     let mut text = String::new();
-    let _ = std::io::Seek::rewind(&mut said)
-        .and_then(|()| std::io::Read::read_to_string(&mut said, &mut text));
+    let _ = std::io::Seek::rewind(&mut said).and_then(|()| std::io::Read::read_to_string(&mut said, &mut text));
     Err(format!("{command:?}: {status}: {text}"))
 }

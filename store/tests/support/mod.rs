@@ -95,21 +95,11 @@ impl Command for Claim {
     type Output = Uuid;
     type Error = Error;
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Uuid> {
-        let owner = tx
-            .fetch_one(
-                "SELECT owner FROM codes WHERE code_key = $1",
-                &[self.code.into()],
-                |row| row.get(0),
-            )
-            .await?;
+        let owner = tx.fetch_one("SELECT owner FROM codes WHERE code_key = $1", &[self.code.into()], |row| row.get(0)).await?;
         if let Some(owner) = owner {
             return Ok(owner);
         }
-        tx.execute(
-            "INSERT INTO codes (code_key, owner) VALUES ($1, $2)",
-            &[self.code.into(), self.owner.into()],
-        )
-        .await?;
+        tx.execute("INSERT INTO codes (code_key, owner) VALUES ($1, $2)", &[self.code.into(), self.owner.into()]).await?;
         Ok(self.owner)
     }
 }
@@ -131,11 +121,7 @@ pub struct CreateLead {
 
 impl CreateLead {
     pub fn new(email: impl Into<String>, then: Then) -> Self {
-        CreateLead {
-            id: Uuid::now_v7(),
-            email: email.into(),
-            then,
-        }
+        CreateLead { id: Uuid::now_v7(), email: email.into(), then }
     }
 }
 
@@ -143,16 +129,8 @@ impl Command for CreateLead {
     type Output = Uuid;
     type Error = Refusal;
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Uuid, Refusal> {
-        tx.push(
-            "INSERT INTO events (id, body) VALUES ($1, $2)",
-            &[self.id.into(), (&self.email).into()],
-        )
-        .await?;
-        tx.execute(
-            "INSERT INTO leads (space, id, email) VALUES (1, $1, $2)",
-            &[self.id.into(), (&self.email).into()],
-        )
-        .await?;
+        tx.push("INSERT INTO events (id, body) VALUES ($1, $2)", &[self.id.into(), (&self.email).into()]).await?;
+        tx.execute("INSERT INTO leads (space, id, email) VALUES (1, $1, $2)", &[self.id.into(), (&self.email).into()]).await?;
         match self.then {
             Then::Succeed => Ok(self.id),
             Then::Refuse => Err(Refusal::Because("told so")),
@@ -163,23 +141,11 @@ impl Command for CreateLead {
 
 /// How many rows a query of one number counts.
 pub async fn count(store: &Store, sql: &'static str) -> i64 {
-    store
-        .read(move |tx| {
-            Box::pin(async move { tx.fetch_one(sql, &[], |row| row.get::<i64>(0)).await })
-        })
-        .await
-        .unwrap()
-        .unwrap()
+    store.read(move |tx| Box::pin(async move { tx.fetch_one(sql, &[], |row| row.get::<i64>(0)).await })).await.unwrap().unwrap()
 }
 
-pub const LEAD_COLUMNS: &[(&str, Type)] = &[
-    ("space", Type::Int),
-    ("id", Type::Id),
-    ("email", Type::Text),
-    ("active", Type::Bool),
-    ("score", Type::Real),
-    ("hash", Type::Bytes),
-];
+pub const LEAD_COLUMNS: &[(&str, Type)] =
+    &[("space", Type::Int), ("id", Type::Id), ("email", Type::Text), ("active", Type::Bool), ("score", Type::Real), ("hash", Type::Bytes)];
 
 /// Inserts leads, skipping those whose address is known.
 pub struct Import(pub Vec<(Uuid, String)>);
@@ -188,20 +154,8 @@ impl Command for Import {
     type Output = Vec<Uuid>;
     type Error = Error;
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Uuid>> {
-        let rows: Vec<Vec<Arg<'_>>> = self
-            .0
-            .iter()
-            .map(|(id, email)| {
-                vec![
-                    1i64.into(),
-                    (*id).into(),
-                    email.into(),
-                    true.into(),
-                    Some(0.5).into(),
-                    Arg::Null,
-                ]
-            })
-            .collect();
+        let rows: Vec<Vec<Arg<'_>>> =
+            self.0.iter().map(|(id, email)| vec![1i64.into(), (*id).into(), email.into(), true.into(), Some(0.5).into(), Arg::Null]).collect();
         tx.insert_new("leads", LEAD_COLUMNS, 1, &rows).await
     }
 }
