@@ -60,6 +60,7 @@ pub fn document(routes: &OpenApi, config: &Config, chapters: &[Chapter]) -> Valu
         .collect();
     document["components"]["parameters"] = parameters.into();
     lift_schemas(&mut document);
+    name_operations(&mut document);
     name_writes(&mut document);
     drop_impossible(&mut document);
     drop_unused(&mut document);
@@ -127,6 +128,16 @@ fn lift_schemas(document: &mut Value) {
             schemas.entry(name).or_insert(schema);
         }
     }
+}
+
+/// Handlers are named within their file (`list`); outside they need their chapter, too (`leads_list`).
+fn name_operations(document: &mut Value) {
+    each_operation(document, |_, operation| {
+        let chapter = operation.get("tags").and_then(|tags| tags[0].as_str()).unwrap_or_default().replace([' ', '-'], "_");
+        if let Some(id) = operation.get_mut("operationId").filter(|_| !chapter.is_empty()) {
+            *id = format!("{chapter}_{}", id.as_str().unwrap_or_default()).into();
+        }
+    });
 }
 
 /// Every write with a key takes an `Idempotency-Key`.
@@ -197,7 +208,7 @@ fn references(value: &Value) -> BTreeSet<String> {
 }
 
 /// What the document fails to tell: references that lead nowhere, parameters of paths that are not
-/// described, bodies that would take what they do not know. The test that holds code and document
+/// described, bodies that would take what they do not know, operations of the same name. The test that holds code and document
 /// together expects none.
 pub fn gaps(document: &Value) -> Vec<String> {
     let lost = references(document).into_iter().filter(|reference| reference.strip_prefix('#').is_none_or(|pointer| document.pointer(pointer).is_none()));
@@ -215,7 +226,10 @@ pub fn gaps(document: &Value) -> Vec<String> {
         let loose = schemas.filter(|schema| schema["properties"].is_object() && schema["additionalProperties"] != false);
         loose.map(move |_| format!("{method} {path}: the body lacks deny_unknown_fields"))
     });
-    lost.chain(unnamed).chain(loose).collect()
+    let mut ids = HashSet::new();
+    let twins = operations(document).filter(|(_, _, operation)| !ids.insert(operation["operationId"].as_str()));
+    let twins: Vec<_> = twins.map(|(path, method, operation)| format!("{method} {path}: {} is another operation's id", operation["operationId"])).collect();
+    lost.chain(unnamed).chain(loose).chain(twins).collect()
 }
 
 /// The operations that read no query string, as method and path: they refuse one.

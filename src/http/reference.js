@@ -4,7 +4,7 @@
   const found = document.getElementById("found");
   const nothing = document.getElementById("nothing");
   const entries = [...document.querySelectorAll("[data-operation]")];
-  const chapters = [...document.querySelectorAll("section.chapter:not([aria-labelledby=start]), nav.side > ul > li:not(:first-child)")];
+  const chapters = [...document.querySelectorAll("section.chapter:not([aria-labelledby=start]), nav.side > ul > li:has(li)")];
 
   const search = () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);

@@ -55,6 +55,7 @@ pub(super) fn page(document: &Value) -> Markup {
                                     } }
                                 }
                             }
+                            li { a href="#objects" { "Objects" } }
                         }
                     }
                     main #operations {
@@ -66,6 +67,7 @@ pub(super) fn page(document: &Value) -> Markup {
                                 @for operation in &chapter.operations { (reference.operation(operation)) }
                             }
                         }
+                        (reference.objects())
                         p #nothing.hint hidden { "No operation matches." }
                     }
                 }
@@ -202,7 +204,7 @@ impl<'a> Reference<'a> {
                     @if let Some(media) = body["content"].as_object() {
                         h3 { "Body" @for name in media.keys() { " " code.media { (name) } } }
                         @if let Some(schema) = media.values().next().map(|media| &media["schema"]) {
-                            (self.fields(schema, 0, &mut Vec::new()))
+                            (self.fields(schema, 0))
                         }
                     }
                     h3 { "Example" }
@@ -237,58 +239,70 @@ impl<'a> Reference<'a> {
                     p.hint { code { (name) } ": " (text(&header["description"])) }
                 }
                 @if let Some(schema) = schema {
-                    (self.fields(schema, 0, &mut Vec::new()))
+                    p { span.type { (self.type_of(schema)) } }
                     (code(&pretty(&self.example(schema, 0))))
                 }
             }
         }
     }
 
-    /// The members of an object, or of the objects in an array; a line for anything else.
-    fn fields(&self, schema: &Value, depth: usize, within: &mut Vec<String>) -> Markup {
-        let name = reference_name(schema);
-        if depth > DEPTH_MAX || name.is_some_and(|name| within.iter().any(|outer| outer == name)) {
-            return html! { p.hint { "As " code { (self.type_of(schema)) } " above." } };
+    /// The members of an object, or of the objects in an array; a line for anything else. Objects with a
+    /// name are unfolded at the top only: below they are links.
+    fn fields(&self, schema: &Value, depth: usize) -> Markup {
+        if depth > DEPTH_MAX || (depth > 0 && schema["$ref"].is_string()) {
+            return html! { p.hint { "See " (self.type_of(schema)) "." } };
         }
-        within.extend(name.map(str::to_owned));
-        let schema_itself = self.resolve(schema);
-        let markup = if let Some(ways) = alternatives(schema_itself) {
+        let schema = self.resolve(schema);
+        if let Some(ways) = alternatives(schema) {
             let ways: Vec<_> = ways.iter().filter(|way| way["type"] != "null").collect();
-            match ways.as_slice() {
-                [only] => self.fields(only, depth, within),
+            return match ways.as_slice() {
+                [only] => self.fields(only, depth),
                 ways => html! {
                     @for way in ways {
-                        details.way { summary { "One way: " code { (self.type_of(way)) } } (self.about(self.resolve(way))) (self.fields(way, depth + 1, within)) }
+                        div.way { p { "One way: " (self.type_of(way)) } (self.about(way)) @if !self.is_simple(way) { (self.fields(way, depth + 1)) } }
                     }
                 },
-            }
-        } else if let Some(parts) = schema_itself["allOf"].as_array() {
-            html! { @for part in parts { (self.fields(part, depth, within)) } }
-        } else if schema_itself["items"].is_object() && !is_plain(self.resolve(&schema_itself["items"])) {
-            self.fields(&schema_itself["items"], depth, within)
-        } else if let Some(members) = schema_itself["properties"].as_object() {
-            let required: Vec<&str> = schema_itself["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            html! {
-                ul.fields { @for (name, member) in members {
-                    li {
-                        (self.field_head(name, member, required.contains(&name.as_str())))
-                        (self.about(member))
-                        (self.limits(member))
-                        @if !self.is_simple(member) {
-                            details.inner { summary { "Members of " code { (name) } } (self.fields(member, depth + 1, within)) }
-                        }
-                    }
-                } }
-            }
-        } else if depth == 0 {
-            html! { p { code.type { (self.type_of(schema)) } } (self.about(schema)) }
-        } else {
-            html! {}
-        };
-        if name.is_some() {
-            within.pop();
+            };
         }
-        markup
+        if let Some(parts) = schema["allOf"].as_array() {
+            return html! { @for part in parts { (self.fields(part, depth + 1)) } };
+        }
+        if schema["items"].is_object() && !is_plain(self.resolve(&schema["items"])) {
+            return self.fields(&schema["items"], depth + 1);
+        }
+        let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let Some(members) = schema["properties"].as_object() else {
+            return html! { @if depth == 0 { p { span.type { (self.type_of(schema)) } } (self.limits(schema)) } };
+        };
+        html! {
+            ul.fields { @for (name, member) in members {
+                li {
+                    (self.field_head(name, member, required.contains(&name.as_str())))
+                    (self.about(member))
+                    (self.limits(member))
+                    @if !self.is_simple(member) {
+                        details.inner { summary { "Members of " code { (name) } } (self.fields(member, depth + 1)) }
+                    }
+                }
+            } }
+        }
+    }
+
+    /// The objects that have a name, each once.
+    fn objects(&self) -> Markup {
+        let schemas = self.document["components"]["schemas"].as_object().into_iter().flatten();
+        html! {
+            section.chapter aria-labelledby="objects" {
+                h2 #objects { "Objects" }
+                p { "What requests and answers are made of." }
+                @for (name, schema) in schemas.filter(|(_, schema)| !is_plain(schema)) {
+                    details.operation #(object_id(name)) data-operation=(name.to_lowercase()) {
+                        summary { span.what { span.title { (name) } } }
+                        div.detail { (self.about(schema)) (self.fields(schema, 0)) }
+                    }
+                }
+            }
+        }
     }
 
     fn field_head(&self, name: &str, schema: &Value, required: bool) -> Markup {
@@ -329,9 +343,11 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// Nothing to unfold.
+    /// Nothing to unfold: plain, or a link.
     fn is_simple(&self, schema: &Value) -> bool {
-        let schema = self.resolve(schema);
+        if schema["$ref"].is_string() {
+            return true;
+        }
         if let Some(ways) = alternatives(schema).or_else(|| schema["allOf"].as_array()) {
             return ways.iter().all(|way| self.is_simple(way));
         }
@@ -339,27 +355,32 @@ impl<'a> Reference<'a> {
         schema["properties"].as_object().is_none_or(Map::is_empty) && (items.is_null() || self.is_simple(items))
     }
 
-    fn type_of(&self, schema: &Value) -> String {
+    /// The type in words; objects that have a name are links to it.
+    fn type_of(&self, schema: &Value) -> Markup {
         if let Some(ways) = alternatives(schema) {
             let nullable = ways.iter().any(|way| way["type"] == "null");
-            let names: Vec<_> = ways.iter().filter(|way| way["type"] != "null").map(|way| self.type_of(way)).collect();
-            return names.join(" or ") + if nullable { " or null" } else { "" };
+            let ways = ways.iter().filter(|way| way["type"] != "null");
+            return html! { @for (i, way) in ways.enumerate() { @if i > 0 { " or " } (self.type_of(way)) } @if nullable { " or null" } };
         }
         if let Some(name) = reference_name(schema) {
             let target = self.resolve(schema);
-            return if is_plain(target) { self.type_of(target) } else { name.to_owned() };
+            return if is_plain(target) {
+                self.type_of(target)
+            } else {
+                html! { a href={ "#" (object_id(name)) } { (name) } }
+            };
         }
         let one = |kind: &str| match (kind, schema["format"].as_str()) {
-            ("array", _) => format!("array of {}", self.type_of(&schema["items"])),
-            ("string", Some(format)) => format.replace('-', " "),
-            ("string", None) if schema["enum"].is_array() => "one of".to_owned(),
-            ("string", None) => "text".to_owned(),
-            (kind, _) => kind.to_owned(),
+            ("array", _) => html! { "array of " (self.type_of(&schema["items"])) },
+            ("string", Some(format)) => html! { (format.replace('-', " ")) },
+            ("string", None) if schema["enum"].is_array() => html! { "one of" },
+            ("string", None) => html! { "text" },
+            (kind, _) => html! { (kind) },
         };
         match &schema["type"] {
             Value::String(kind) => one(kind),
-            Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).map(one).collect::<Vec<_>>().join(" or "),
-            _ => "any JSON".to_owned(),
+            Value::Array(kinds) => html! { @for (i, kind) in kinds.iter().filter_map(Value::as_str).enumerate() { @if i > 0 { " or " } (one(kind)) } },
+            _ => html! { "any JSON" },
         }
     }
 
@@ -460,6 +481,10 @@ fn reference_name(schema: &Value) -> Option<&str> {
     schema["$ref"].as_str()?.rsplit('/').next()
 }
 
+fn object_id(name: &str) -> String {
+    format!("object-{name}")
+}
+
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
@@ -555,7 +580,9 @@ mod tests {
                 "branches": {"type": "array", "items": {"$ref": "#/components/schemas/Tree"}}}}}}
         });
         let html = page(&document).into_string();
-        for expected in ["id=\"grow\"", "In &lt;metres&gt;.", "http://h/v1/trees/tree_1", "<code>oak</code>", "array of Tree", "required"] {
+        let expected =
+            ["id=\"grow\"", "In &lt;metres&gt;.", "http://h/v1/trees/tree_1", "<code>oak</code>", "array of <a href=\"#object-Tree\">Tree</a>", "required"];
+        for expected in expected {
             assert!(html.contains(expected), "{expected}\n{html}");
         }
         assert!(!html.contains("<script>"), "no inline script: the policy forbids it");

@@ -282,7 +282,7 @@ async fn the_document_tells_all_that_the_types_know() {
 
     let (_, headers, page) = server.send("GET", "/docs", &[], "").await;
     let page = page.as_str().unwrap();
-    for expected in ["id=\"create\"", "Makes a thing", "About things.", "/v1/things/lead_01jd3x5w8me4qv9c2t7k6hz0ab", "--json '{\n  &quot;name&quot;"] {
+    for expected in ["id=\"things_create\"", "Makes a thing", "About things.", "/v1/things/lead_01jd3x5w8me4qv9c2t7k6hz0ab", "--json '{\n  &quot;name&quot;"] {
         assert!(page.contains(expected), "{expected}");
     }
     let etag = headers["etag"].to_str().unwrap();
