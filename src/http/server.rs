@@ -15,7 +15,7 @@ use axum::{
     Router,
     body::Body,
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -331,14 +331,14 @@ async fn refuse_query(State(without_query): State<Arc<HashSet<(String, String)>>
 /// The whole server: the API with its reference, the operator's addresses, and the pages.
 ///
 /// `pages` comes wrapped as it needs; `not_found` is the page for what is nowhere.
-pub fn router(app: App, api: OpenApiRouter<App>, chapters: &[openapi::Chapter], pages: Router<App>, not_found: fn(&Uri) -> Response) -> Router {
+pub fn router(app: App, api: OpenApiRouter<App>, chapters: &[openapi::Chapter], pages: Router<App>, not_found: fn(&HeaderMap) -> Response) -> Router {
     let (api, routes) = api.split_for_parts();
     let document = openapi::document(&routes, &app.config, chapters);
     let without_query = Arc::new(openapi::without_query(&document));
     let api = api.layer(middleware::from_fn_with_state(without_query, refuse_query));
-    let api = api.merge(openapi::router(document)).fallback(move |method: Method, uri: Uri| async move {
+    let api = api.merge(openapi::router(document)).fallback(move |method: Method, uri: Uri, headers: HeaderMap| async move {
         let is_api = uri.path() == "/v1" || uri.path().starts_with("/v1/") || !matches!(method, Method::GET | Method::HEAD);
-        if is_api { Problem::not_found("address").into_response() } else { not_found(&uri) }
+        if is_api { Problem::not_found("address").into_response() } else { not_found(&headers) }
     });
     wrap_api(api, &app).merge(operations()).merge(pages).with_state(app)
 }

@@ -107,7 +107,7 @@ fn api() -> OpenApiRouter<App> {
 
 const CHAPTERS: &[openapi::Chapter] = &[("things", "About things."), ("unused", "Nothing.")];
 
-fn not_found(_: &Uri) -> Response<axum::body::Body> {
+fn not_found(_: &axum::http::HeaderMap) -> Response<axum::body::Body> {
     (StatusCode::NOT_FOUND, "page").into_response()
 }
 

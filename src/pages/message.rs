@@ -40,6 +40,20 @@ impl Message<'_> {
     }
 }
 
+/// `/`: that the server runs, for whoever set it up. It names nobody who uses it.
+pub fn running(site: &Site) -> Markup {
+    let text = "This server runs referral programs: people share links, friends join, rewards follow. Referral links lead to their own pages.".to_owned();
+    Message {
+        site,
+        sign: Icon::Compass,
+        title: "Goodword is running",
+        text,
+        detail: None,
+        action: Some(("Open the API reference".to_owned(), "/docs".to_owned())),
+    }
+    .html()
+}
+
 /// 404: no such code, campaign or page.
 pub fn not_found(site: &Site) -> Markup {
     let words = site.language.words();

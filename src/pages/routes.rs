@@ -112,6 +112,7 @@ pub fn router(app: &App) -> Router<App> {
     let public = Public::new(app);
     let landing = wrap_pages(Router::new().fallback(landing_page).with_state(public.clone()), app).with_state::<()>(app.clone());
     let pages = Router::new()
+        .route("/", get(running))
         .route("/{code}", axum::routing::post(landing_form))
         .route("/{code}/thanks", get(thanks_page))
         .route("/{code}/qr-code", get(qr_png))
@@ -131,6 +132,11 @@ pub fn router(app: &App) -> Router<App> {
 /// The address of a referrer's own page, for those who may hand it out.
 pub fn page_address(engine: &Engine, space: Space, id: ReferrerId) -> String {
     format!("{}{}", engine.shared().public_url, PageAddress::new(engine.secret()).path(space.number(), id))
+}
+
+async fn running(headers: HeaderMap) -> Response {
+    let language = Language::accepted(text(&headers, &header::ACCEPT_LANGUAGE));
+    page(StatusCode::OK, message::running(&nobody(&language)))
 }
 
 /// What is nowhere, in the language of the browser.
