@@ -189,14 +189,17 @@ impl Referrer<'_> {
 
     fn rewards(&self) -> Markup {
         let (language, words) = (self.site.language, self.site.language.words());
+        // What is theirs is written large; before the first reward has arrived, what is on its way.
+        let (large, label, small) =
+            if self.earned.is_empty() { (&self.on_its_way, words.coming_soon, &[][..]) } else { (&self.earned, words.earned, &self.on_its_way[..]) };
         html! {
             section.panel aria-labelledby="rewards" {
                 h2 #rewards { (words.rewards) }
-                @for (i, amount) in self.earned.iter().enumerate() {
-                    p.big.smaller[i > 0] { (amount.text(language)) @if i == 0 { " " small { (words.earned) } } }
+                @for (i, amount) in large.iter().enumerate() {
+                    p.big.smaller[i > 0] { (amount.text(language)) @if i == 0 { " " small { (label) } } }
                 }
-                @if !self.on_its_way.is_empty() {
-                    dl.kv { @for amount in &self.on_its_way { div { dt { (words.on_its_way) } dd { (amount.text(language)) } } } }
+                @if !small.is_empty() {
+                    dl.kv { @for amount in small { div { dt { (words.on_its_way) } dd { (amount.text(language)) } } } }
                 }
                 @if !self.coupons.is_empty() {
                     h3 { (words.your_codes) }
@@ -224,7 +227,7 @@ impl Referrer<'_> {
     fn people(&self) -> Markup {
         let words = self.site.language.words();
         html! {
-            section.panel aria-labelledby="people" {
+            section.panel.people aria-labelledby="people" {
                 h2 #people { (words.people) }
                 @if self.people.is_empty() {
                     div.none { (icon(Icon::User)) p { b { (words.nobody) } br; (words.nobody_text) } }

@@ -34,7 +34,7 @@ use crate::{
         work::Context,
         workspace,
     },
-    http::{App, ClientIp, context, metrics, server::wrap_pages},
+    http::{App, ClientIp, Problem, context, metrics, server::wrap_pages},
 };
 use axum::{
     Router,
@@ -143,6 +143,11 @@ async fn running(headers: HeaderMap) -> Response {
 pub fn nowhere(headers: &HeaderMap) -> Response {
     let language = Language::accepted(text(headers, &header::ACCEPT_LANGUAGE));
     page(StatusCode::NOT_FOUND, message::not_found(&nobody(&language)))
+}
+
+/// The same where only the address is known.
+pub fn not_found(_: &Uri) -> Response {
+    nowhere(&HeaderMap::new())
 }
 
 // ---------------------------------------------------------------- answers
@@ -424,6 +429,8 @@ async fn link(State(public): State<Public>, landing: Router, request: Request) -
             let Ok(response) = landing.oneshot(Request::from_parts(parts, body)).await;
             response
         }
+        // The API's own root is no code.
+        Err(Trouble::Nowhere) if parts.uri.path() == "/v1" => Problem::not_found("address").into_response(),
         Err(trouble) => finish(&parts, Err(trouble)),
     }
 }

@@ -207,7 +207,7 @@ async fn from_sign_up_to_reward() {
         house.engine.catch_up_statistics().await.unwrap();
         let page = house.get(&mine).await;
         page.says(200, "<bdi>Maya</bdi>");
-        for expected in ["1 <small>visits</small>", "<dt>On its way</dt><dd>$150</dd>", "$150 on ", "1 of 3 friends", "500 points"] {
+        for expected in ["1 <small>visits</small>", "$150 <small>on its way</small>", "$150 on ", "1 of 3 friends", "500 points"] {
             assert!(page.text().contains(expected), "{expected} is not in {}", page.text());
         }
         assert!(!page.text().contains("maya@"), "nobody's address is shown");
@@ -387,6 +387,7 @@ async fn closed_doors_have_kind_words() {
         {
             house.ask("GET", nowhere, &[("accept-language", "fr, de;q=0.9")], "").await.says(404, "Hier ist nichts");
         }
+        assert_eq!(house.get("/v1").await.header("content-type"), "application/problem+json");
     })
     .await;
 }
