@@ -89,6 +89,9 @@ CREATE TABLE participants (
     code text NOT NULL,
     referrer_since bigint,
     suspended_at bigint,
+    -- The last suspension that has ended: what happened then still earns nothing.
+    was_suspended_from bigint,
+    was_suspended_until bigint,
     leads bigint NOT NULL DEFAULT 0,
     qualified_leads bigint NOT NULL DEFAULT 0,
     lead_status text CHECK (lead_status IN ('pending', 'qualified', 'rejected')),
@@ -155,6 +158,7 @@ CREATE TABLE conversions (
     properties text NOT NULL,
     occurred_at bigint NOT NULL,
     signal_id uuid NOT NULL,
+    source text NOT NULL,
     created_at bigint NOT NULL,
     PRIMARY KEY (space, id)
 ) {clustered};
@@ -232,6 +236,16 @@ CREATE TABLE coupons (
 );
 CREATE INDEX coupons_free ON coupons (space, definition_id, no) WHERE reward_id IS NULL;
 CREATE INDEX coupons_code ON coupons (space, code_key);
+
+-- How full each pool is. Who takes a coupon locks the row, so that pools are never
+-- overdrawn and warned of at the right coupon.
+CREATE TABLE coupon_pools (
+    space bigint NOT NULL,
+    definition_id uuid NOT NULL,
+    total bigint NOT NULL,
+    used bigint NOT NULL,
+    PRIMARY KEY (space, definition_id)
+) {clustered};
 
 -- What is reserved of a campaign's budget in one period (its first instant).
 CREATE TABLE budgets (

@@ -92,6 +92,8 @@ pub struct CampaignFacts<'a> {
 #[derive(Debug, Clone)]
 pub struct ReferrerFacts {
     pub suspended_at: Option<Timestamp>,
+    /// The last suspension that has ended: from, until.
+    pub was_suspended: Option<(Timestamp, Timestamp)>,
     /// How many leads the referrer has.
     pub leads: i64,
     /// How many of them are qualified.
@@ -112,9 +114,11 @@ fn campaign_checks(campaign: CampaignFacts<'_>, at: Timestamp, checks: &mut Vec<
 }
 
 fn referrer_active(referrer: &ReferrerFacts, at: Timestamp) -> Check {
-    match referrer.suspended_at {
-        Some(since) => Check::new(Reason::ReferrerActive, at < since, "active", format!("suspended since {since}")),
-        None => Check::new(Reason::ReferrerActive, true, "active", "active"),
+    let check = |active, found| Check::new(Reason::ReferrerActive, active, "active", found);
+    match (referrer.suspended_at, referrer.was_suspended) {
+        (_, Some((from, until))) if from <= at && at < until => check(false, format!("suspended from {from} until {until}")),
+        (Some(since), _) => check(at < since, format!("suspended since {since}")),
+        (None, _) => check(true, "active".to_owned()),
     }
 }
 
@@ -288,13 +292,12 @@ pub struct ConversionFacts<'a> {
     pub id: ConversionId,
     pub kind: ConversionKind,
     pub amount: Option<Money>,
-    pub goal: Option<&'a str>,
     /// What the rule's condition said, where the rule has one.
     pub condition: Option<&'a Verdict>,
-    /// Net amount of the lead's earlier conversions that count, in the rule's currency.
-    pub spent_before_minor: i64,
-    /// Goals of the lead's earlier conversions that count, in order of time.
-    pub goals_before: &'a [String],
+    /// Net amount of the lead's conversions that count, this one included, in the rule's currency.
+    pub spent_minor: i64,
+    /// Goals of the lead's conversions that count, this one included, in order of time.
+    pub goals: &'a [String],
 }
 
 #[derive(Debug, Clone)]
@@ -344,13 +347,7 @@ pub fn qualify(facts: &QualifyFacts<'_>) -> Qualification {
             if checks.iter().any(Check::failed) {
                 return Qualification { decision: Decision::by_checks(checks, Outcome::Ignored), qualifies: false, counts: false };
             }
-            progress_checks(
-                rule,
-                conversion.spent_before_minor + conversion.amount.map_or(0, |m| m.minor),
-                conversion.goals_before,
-                conversion.goal,
-                &mut checks,
-            );
+            progress_checks(rule, conversion.spent_minor, conversion.goals, &mut checks);
             if already {
                 let decision = Decision { outcome: Outcome::Recorded, reason: Reason::AlreadyDone, checks };
                 return Qualification { decision, qualifies: false, counts: true };
@@ -403,7 +400,7 @@ fn conversion_checks(rule: &Rule, joined_at: Timestamp, at: Timestamp, conversio
 }
 
 /// How far has the lead come? Also used to explain a pending lead.
-pub fn progress_checks(rule: &Rule, spent_minor: i64, goals_before: &[String], goal: Option<&str>, checks: &mut Vec<Check>) {
+pub fn progress_checks(rule: &Rule, spent_minor: i64, goals: &[String], checks: &mut Vec<Check>) {
     if let Some(minimum) = rule.minimum_spend {
         let spent = Money::new(spent_minor, minimum.currency);
         let mut check = Check::new(Reason::MinimumSpend, spent.minor >= minimum.minor, format!("at least {minimum}"), spent.to_string());
@@ -414,7 +411,7 @@ pub fn progress_checks(rule: &Rule, spent_minor: i64, goals_before: &[String], g
     }
     if !rule.goals.is_empty() {
         let mut reached = 0;
-        for seen in goals_before.iter().map(String::as_str).chain(goal) {
+        for seen in goals {
             if rule.goals.get(reached).is_some_and(|next| next.as_str().eq_ignore_ascii_case(seen)) {
                 reached += 1;
             }
@@ -470,6 +467,8 @@ pub struct Occasion {
     pub joined: bool,
     /// The lead became qualified just now.
     pub qualified: bool,
+    /// It happened before, and is looked at again: what was missed then is made up for.
+    pub again: bool,
     /// A conversion of a lead that is qualified.
     pub conversion: Option<(ConversionId, Option<Money>)>,
     /// When the lead first was qualified.
@@ -479,6 +478,9 @@ pub struct Occasion {
     pub leads: i64,
     pub qualified_leads: i64,
 }
+
+/// So many rewards for every so many leads are made up for at most.
+const MISSED_MAX: i64 = 50;
 
 /// A reward that a definition gives on an occasion, before limits and budget.
 #[derive(Debug, Clone, PartialEq)]
@@ -513,12 +515,17 @@ pub fn candidates<'a>(definitions: &'a [RewardDefinition], occasion: &Occasion) 
                 _ => {}
             },
             Cadence::Milestones { steps } if happened => {
-                for step in steps.iter().filter(|step| i64::from(step.count) == count) {
+                for step in steps.iter().filter(|step| i64::from(step.count) == count || occasion.again && i64::from(step.count) < count) {
                     give(Cause::Milestone(step.count), step.value.as_ref().unwrap_or(&terms.value));
                 }
             }
-            Cadence::Every { count: every } if happened && count > 0 && count % i64::from(*every) == 0 => {
-                give(Cause::Every(count / i64::from(*every)), &terms.value)
+            Cadence::Every { count: every } if happened => {
+                let every = i64::from(*every);
+                let times = count / every;
+                let fall_due = if occasion.again { times.min(MISSED_MAX) } else { i64::from(times > 0 && count % every == 0) };
+                for k in times - fall_due + 1..=times {
+                    give(Cause::Every(k), &terms.value);
+                }
             }
             _ => {}
         }
@@ -531,15 +538,23 @@ pub fn candidates<'a>(definitions: &'a [RewardDefinition], occasion: &Occasion) 
 pub struct RewardFacts<'a> {
     pub settings: &'a CampaignSettings,
     pub at: Timestamp,
-    /// The reward that this cause gave before, and whether the lead lost its
-    /// qualification since.
-    pub before: Option<RewardState>,
+    /// The reward that this cause gave before.
+    pub before: Option<Before>,
     /// Rewards of this definition that count for the beneficiary in the limit's period.
     pub given: i64,
     /// What is reserved of the budget in its period.
     pub budget_used_minor: i64,
     pub coupon_left: bool,
     pub risk: &'a [Reason],
+}
+
+/// A reward that was given before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    pub state: RewardState,
+    /// It was taken back because its lead lost the qualification, or its conversion the
+    /// money; not by a person.
+    pub lost_ground: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -575,8 +590,8 @@ pub fn reward(candidate: &Candidate<'_>, facts: &RewardFacts<'_>) -> (RewardOutc
     let mut checks = Vec::new();
     let reinstate = match facts.before {
         None => false,
-        Some(RewardState::Cancelled | RewardState::Reversed) => true,
-        Some(state) => {
+        Some(Before { state: RewardState::Cancelled | RewardState::Reversed, lost_ground: true }) => true,
+        Some(Before { state, .. }) => {
             checks.push(Check::new(Reason::OnlyOnce, false, format!("one reward for {}", candidate.cause.key()), format!("there is one, {}", state.as_str())));
             return (RewardOutcome::Skip(Reason::OnlyOnce), checks);
         }
@@ -700,7 +715,8 @@ pub struct Refund {
 pub fn refund(facts: &RefundFacts<'_>) -> Refund {
     let amount_minor = facts.amount.map_or(0, |money| money.minor);
     let left = amount_minor - facts.refunded_before_minor;
-    if facts.fully_refunded_before || (facts.amount.is_some() && left <= 0) {
+    // What costs nothing can still be cancelled, once.
+    if facts.fully_refunded_before || (amount_minor > 0 && left <= 0) {
         let decision = Decision { outcome: Outcome::Unchanged, reason: Reason::NothingToRefund, checks: Vec::new() };
         return Refund { decision, refunded_minor: facts.refunded_before_minor, full: true, unqualifies: false };
     }
@@ -717,7 +733,7 @@ pub fn refund(facts: &RefundFacts<'_>) -> Refund {
     if facts.lead_status == LeadStatus::Qualified && facts.qualified_by_conversion && facts.counts {
         let remaining = facts.other_spent_minor + if full { 0 } else { amount_minor - refunded_minor };
         let mut progress = Vec::new();
-        progress_checks(facts.rule, remaining, facts.other_goals, None, &mut progress);
+        progress_checks(facts.rule, remaining, facts.other_goals, &mut progress);
         // A partial refund leaves the conversion's own goal reached.
         let goals_matter = full || facts.rule.goals.is_empty();
         unqualifies = progress.iter().any(|check| check.failed() && (goals_matter || check.reason != Reason::Goals)) || (full && facts.other_conversions == 0);

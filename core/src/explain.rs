@@ -107,6 +107,7 @@ reasons! {
     OnlyOnce = "A cause pays a reward once.", "";
     RewardState = "The reward's state does not allow this.", "See the reward's history.";
     LeadUnqualified = "The lead is not qualified any more.", "";
+    LeadMoved = "The lead was given to another referrer.", "";
     Refunded = "The conversion was refunded.", "";
     NothingToRefund = "The conversion has been refunded in full before.", "";
     ConversionKnown = "The conversion must be known.", "Send the conversion first; check its id.";

@@ -132,7 +132,6 @@ async fn create(State(app): State<App>, caller: Caller<Report>, key: Idempotency
         goal: new.goal.map(Line::into_string),
         occurred_at: new.occurred_at,
         properties,
-        condition: None,
         replays: None,
     };
     let context = super::context(&app, &caller, new.source.as_deref())?;
@@ -140,7 +139,7 @@ async fn create(State(app): State<App>, caller: Caller<Report>, key: Idempotency
         let made = answer.conversion.is_some() && !answer.repeated;
         Reply::new(super::made(made).as_u16(), answer)
     };
-    let reply = app.engine.convert(context, convert, super::idempotency(key, body.raw_hash), render).await?;
+    let reply = app.engine.run_keyed(context, convert, super::idempotency(key, body.raw_hash), render).await?;
     Ok(Done { reply, shape: PhantomData })
 }
 

@@ -109,7 +109,7 @@ async fn replay(
     let key = super::idempotency(key, body.raw_hash);
     let answered = |answer: &Answer| Reply::new(StatusCode::OK.as_u16(), &Replayed { answer: Some(answer.clone()), joined: None });
     let reply = match record.kind.as_str() {
-        "conversion" => app.engine.convert(context, Convert::from_signal(&record)?, key, answered).await?,
+        "conversion" => app.engine.run_keyed(context, Convert::from_signal(&record)?, key, answered).await?,
         "lead.qualify" => app.engine.run_keyed(context, Qualify::from_signal(&record)?, key, answered).await?,
         "lead.add" => {
             let joined = |joined: &Joined| Reply::new(StatusCode::OK.as_u16(), &Replayed { answer: None, joined: Some(lead_made(joined)) });

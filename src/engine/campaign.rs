@@ -356,6 +356,10 @@ impl Act for Edit {
         if next == *campaign.configuration {
             return Ok((campaign, touched));
         }
+        if next.settings.duplicates != campaign.settings().duplicates && has_participants(work, self.id).await? {
+            let detail = "Who is the same person was decided for those who take part; the duplicate policy cannot change any more.";
+            return Err(Error::Conflict { reason: None, detail: detail.into() });
+        }
         let version = campaign.version + 1;
         save_version(work, self.id, version, &next, &note).await?;
         work.tx
@@ -415,13 +419,17 @@ impl Act for Delete {
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<()> {
         let campaign = get_locked(work, self.id).await?;
         let args: [Arg<'_>; 2] = [work.context.space.into(), self.id.uuid().into()];
-        let used = work.tx.fetch_one("SELECT 1 FROM participants WHERE space = $1 AND campaign_id = $2 LIMIT 1", &args, |row| row.get::<i64>(0)).await?;
-        if used.is_some() {
+        if has_participants(work, self.id).await? {
             return Err(Error::Conflict { reason: None, detail: "The campaign has participants. End it, or erase them first.".into() });
         }
         work.tx.execute("UPDATE campaigns SET deleted_at = $3 WHERE space = $1 AND id = $2", &[args[0], args[1], work.context.now.ms().into()]).await?;
         tell(work, "campaign.delete", &campaign, false, json!({})).await
     }
+}
+
+async fn has_participants(work: &mut Work<'_, '_>, campaign: CampaignId) -> Result<bool> {
+    let sql = "SELECT 1 FROM participants WHERE space = $1 AND campaign_id = $2 LIMIT 1";
+    Ok(work.tx.fetch_one(sql, &[work.context.space.into(), campaign.uuid().into()], |row| row.get::<i64>(0)).await?.is_some())
 }
 
 /// Adds coupon codes to a definition's pool; those that are there already are left alone.
@@ -455,6 +463,12 @@ impl Act for AddCoupons {
                 )
                 .await? as i64;
         }
+        work.tx
+            .execute(
+                "INSERT INTO coupon_pools (space, definition_id, total, used) VALUES ($1, $2, $3, 0) ON CONFLICT (space, definition_id) DO UPDATE SET total = coupon_pools.total + excluded.total",
+                &[work.context.space.into(), self.definition.uuid().into(), added.into()],
+            )
+            .await?;
         let pool = coupon_pool(work.tx, work.context.space, self.definition).await?;
         tell(work, "coupons.add", &campaign, false, json!({"definition_id": self.definition, "added": added})).await?;
         Ok(CouponPool { added, ..pool })
@@ -471,7 +485,7 @@ pub struct CouponPool {
 }
 
 pub async fn coupon_pool(tx: &mut Tx<'_>, space: Space, definition: RewardDefinitionId) -> Result<CouponPool> {
-    let sql = "SELECT count(*), count(reward_id) FROM coupons WHERE space = $1 AND definition_id = $2";
+    let sql = "SELECT total, used FROM coupon_pools WHERE space = $1 AND definition_id = $2";
     let read = |row: &Row<'_>| Ok(CouponPool { total: row.get(0)?, used: row.get(1)?, added: 0 });
     Ok(tx.fetch_one(sql, &[space.into(), definition.uuid().into()], read).await?.unwrap_or(CouponPool { total: 0, used: 0, added: 0 }))
 }

@@ -36,10 +36,12 @@ pub struct ConversionRow {
     pub properties: serde_json::Value,
     pub occurred_at: Timestamp,
     pub signal: SignalId,
+    /// Where it was told from: conditions may ask.
+    pub source: String,
     pub created_at: Timestamp,
 }
 
-const SELECT: &str = "SELECT id, campaign_id, participant_id, external_id, kind, goal, amount_minor, currency, refunded_minor, refunded_at, counts, reason, properties, occurred_at, signal_id, created_at FROM conversions";
+const SELECT: &str = "SELECT id, campaign_id, participant_id, external_id, kind, goal, amount_minor, currency, refunded_minor, refunded_at, counts, reason, properties, occurred_at, signal_id, source, created_at FROM conversions";
 
 impl ConversionRow {
     pub fn read(row: &Row<'_>) -> store::Result<Self> {
@@ -59,7 +61,8 @@ impl ConversionRow {
             properties: serde_json::from_str(row.text(12)?).map_err(|_| broken("property"))?,
             occurred_at: Timestamp::from_ms(row.get(13)?),
             signal: SignalId::from_uuid(row.get(14)?),
-            created_at: Timestamp::from_ms(row.get(15)?),
+            source: row.get(15)?,
+            created_at: Timestamp::from_ms(row.get(16)?),
         })
     }
 
@@ -99,6 +102,11 @@ pub async fn find_locked(tx: &mut Tx<'_>, space: Space, id: ConversionId) -> Res
     Ok(tx.fetch_one(&sql, &[space.into(), id.uuid().into()], ConversionRow::read).await?)
 }
 
+pub async fn find(tx: &mut Tx<'_>, space: Space, id: ConversionId) -> Result<Option<ConversionRow>> {
+    let sql = statement(SELECT, " WHERE space = $1 AND id = $2");
+    Ok(tx.fetch_one(&sql, &[space.into(), id.uuid().into()], ConversionRow::read).await?)
+}
+
 /// Conversions with that id outside, in any campaign of the side; at most 20.
 pub async fn by_external_id(tx: &mut Tx<'_>, space: Space, campaign: Option<CampaignId>, external_id: &str) -> Result<Vec<ConversionRow>> {
     let mut query = Query::new(SELECT, space);
@@ -116,8 +124,7 @@ pub async fn of_lead(tx: &mut Tx<'_>, space: Space, lead: Uuid) -> Result<Vec<Co
 }
 
 pub async fn get(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: ConversionId) -> Result<view::Conversion> {
-    let sql = statement(SELECT, " WHERE space = $1 AND id = $2");
-    let row = tx.fetch_one(&sql, &[space.into(), id.uuid().into()], ConversionRow::read).await?.ok_or(Error::NotFound { what: "conversion" })?;
+    let row = find(tx, space, id).await?.ok_or(Error::NotFound { what: "conversion" })?;
     Ok(row.view(&super::campaign::get(tx, shared, space, row.campaign).await?))
 }
 

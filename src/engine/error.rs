@@ -1,5 +1,6 @@
 //! What can go wrong in the engine, in its own words; `http::problem` gives it a status.
 
+use super::work::Question;
 use goodword_core::{Invalid, explain::Reason};
 use goodword_store as store;
 
@@ -23,9 +24,9 @@ pub enum Error {
     /// The version that was named in If-Match is not the current one.
     #[error("the version has changed: it is {current}")]
     VersionChanged { current: i64 },
-    /// The facts moved between reading and writing; the engine tries again by itself.
-    #[error("the configuration changed meanwhile")]
-    Stale,
+    /// Conditions must be evaluated first; the engine does and tries again by itself.
+    #[error("the configuration changed again and again meanwhile")]
+    Unanswered(Vec<Question>),
     #[error(transparent)]
     Store(#[from] store::Error),
 }

@@ -36,6 +36,7 @@ events! {
     ReferrerReactivated "referrer.reactivated" "Referrer Reactivated" "Triggers when a suspended referrer is active again.";
     LeadCreated "lead.created" "New Referral" "Triggers when a referrer's friend becomes a lead.";
     LeadClaimed "lead.claimed" "Lead Claimed" "Triggers when a lead is given to a referrer by a late claim.";
+    LeadReleased "lead.released" "Lead Released" "Triggers when a forced claim takes a lead from its referrer.";
     LeadUpdated "lead.updated" "Lead Updated" "Triggers when a lead's data changes.";
     LeadQualified "lead.qualified" "Referral Qualified" "Triggers when a lead is qualified.";
     LeadUnqualified "lead.unqualified" "Referral Unqualified" "Triggers when a qualified lead is pending again.";

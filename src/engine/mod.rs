@@ -214,15 +214,20 @@ impl Engine {
     }
 
     async fn run_shared<A: Act>(&self, mut context: Context, act: Arc<A>) -> Result<A::Output> {
+        let mut answers = Vec::new();
         for _ in 1..ATTEMPTS {
-            let change = Change { context: context.clone(), shared: self.0.shared.clone(), act: act.clone() };
+            let change = Change { context: context.clone(), shared: self.0.shared.clone(), act: act.clone(), answers: answers.clone() };
             match self.0.store.write(change).await {
                 // A code that was drawn belongs to somebody: draw another.
                 Err(Error::Store(error)) if error.is_conflict_on("codes") => context.seed = seed(),
+                Err(Error::Unanswered(questions)) => answers.extend(questions.into_iter().map(|question| {
+                    let verdict = question.answer();
+                    (question, verdict)
+                })),
                 outcome => return outcome,
             }
         }
-        self.0.store.write(Change { context, shared: self.0.shared.clone(), act }).await
+        self.0.store.write(Change { context, shared: self.0.shared.clone(), act, answers }).await
     }
 
     /// Makes a change whose answer is kept under the key of its request, where there is one.
@@ -234,35 +239,6 @@ impl Engine {
         render: impl Fn(&A::Output) -> Result<Reply> + Send + Sync + 'static,
     ) -> Result<Reply> {
         self.run(context, Keyed { act, key, render }).await
-    }
-
-    /// Records a conversion. Its campaign's condition is evaluated first, while no
-    /// transaction is open, and again if the campaign changes meanwhile.
-    pub async fn convert(
-        &self,
-        context: Context,
-        convert: qualify::Convert,
-        key: Option<Idempotency>,
-        render: impl Fn(&qualify::Answer) -> Result<Reply> + Clone + Send + Sync + 'static,
-    ) -> Result<Reply> {
-        let mut convert = convert;
-        for _ in 0..ATTEMPTS {
-            match self.run_keyed(context.clone(), convert.clone(), key.clone(), render.clone()).await {
-                Err(Error::Stale) => {
-                    let (shared, space, source) = (self.0.shared.clone(), context.space, context.source.clone());
-                    convert = self
-                        .read(move |tx| {
-                            Box::pin(async move {
-                                convert.evaluate(tx, &shared, space, &source).await?;
-                                Ok(convert)
-                            })
-                        })
-                        .await?;
-                }
-                outcome => return outcome,
-            }
-        }
-        Err(Error::Stale)
     }
 
     /// Asks a question in one snapshot.

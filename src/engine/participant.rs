@@ -7,7 +7,7 @@ use super::{
     list::{Listing, Page, Query},
     reward,
     view::{self, Fields, ReferrerStatus, Why},
-    work::{Act, SignalRecord, Work, statement},
+    work::{Act, Signal, SignalRecord, Work, statement},
 };
 use goodword_core::{
     campaign::{Duplicates, Field},
@@ -37,6 +37,7 @@ pub struct Participant {
     pub code: String,
     pub referrer_since: Option<Timestamp>,
     pub suspended_at: Option<Timestamp>,
+    pub was_suspended: Option<(Timestamp, Timestamp)>,
     pub leads: i64,
     pub qualified_leads: i64,
     pub lead_status: Option<LeadStatus>,
@@ -56,7 +57,7 @@ pub struct Participant {
 }
 
 pub(super) const SELECT: &str = "SELECT no, id, campaign_id, email, mailbox, first_name, last_name, external_id, fields, source, code, referrer_since, suspended_at, leads, qualified_leads, \
-     lead_status, lead_since, referrer_id, link_used_at, qualified_at, first_qualified_at, qualified_by, status_reason, risk, ip, visitor, unsubscribed_at, created_at, updated_at FROM participants";
+     lead_status, lead_since, referrer_id, link_used_at, qualified_at, first_qualified_at, qualified_by, status_reason, risk, ip, visitor, unsubscribed_at, created_at, updated_at, was_suspended_from, was_suspended_until FROM participants";
 
 impl Participant {
     pub fn read(row: &Row<'_>) -> store::Result<Self> {
@@ -84,6 +85,7 @@ impl Participant {
             code: row.get(10)?,
             referrer_since: at(11)?,
             suspended_at: at(12)?,
+            was_suspended: at(29)?.zip(at(30)?),
             leads: row.get(13)?,
             qualified_leads: row.get(14)?,
             lead_status,
@@ -116,7 +118,7 @@ impl Participant {
     }
 
     pub fn referrer_facts(&self) -> ReferrerFacts {
-        ReferrerFacts { suspended_at: self.suspended_at, leads: self.leads, qualified: self.qualified_leads }
+        ReferrerFacts { suspended_at: self.suspended_at, was_suspended: self.was_suspended, leads: self.leads, qualified: self.qualified_leads }
     }
 
     pub fn referrer_view(&self, campaign: &Campaign, shared: &Shared) -> view::Referrer {
@@ -427,14 +429,31 @@ impl Act for Enrol {
         let now = work.now();
         let participant = match existing {
             Some(lead) => {
-                // A lead who passes the word on: the same person, the same code.
+                // A lead who passes the word on: the same person, who may have told more of themselves.
+                let mut both = Participant { referrer_since: Some(now), updated_at: now, ..lead };
+                both.fields.extend(fields);
+                if let Some(code) = self.code.as_ref().filter(|code| !code.as_str().eq_ignore_ascii_case(&both.code)) {
+                    claim_code(work, code, campaign.id, Some(both.id), true).await?;
+                    both.code = code.to_string();
+                }
+                if both.external_id.is_none() {
+                    external_id_is_free(work, campaign.id, self.person.external_id.as_deref(), both.id).await?;
+                    both.external_id = self.person.external_id.clone();
+                }
                 work.tx
                     .execute(
-                        "UPDATE participants SET referrer_since = $3, updated_at = $3 WHERE space = $1 AND id = $2",
-                        &[space.into(), lead.id.into(), now.ms().into()],
+                        "UPDATE participants SET referrer_since = $3, fields = $4, code = $5, external_id = $6, updated_at = $3 WHERE space = $1 AND id = $2",
+                        &[
+                            space.into(),
+                            both.id.into(),
+                            now.ms().into(),
+                            serde_json::to_string(&both.fields).unwrap_or_default().as_str().into(),
+                            both.code.as_str().into(),
+                            both.external_id.as_deref().into(),
+                        ],
                     )
                     .await?;
-                Participant { referrer_since: Some(now), updated_at: now, ..lead }
+                both
             }
             None => insert(work, &campaign, &self.person, fields, self.code.as_ref(), New::Referrer).await?,
         };
@@ -457,6 +476,17 @@ pub(super) fn evidence(signal_id: SignalId, decision: &Decision) -> view::Eviden
     view::Evidence { signal_id, outcome: decision.outcome, why: decision.reason.into(), checks: decision.checks.clone() }
 }
 
+/// An id outside names one person of a campaign.
+async fn external_id_is_free(work: &mut Work<'_, '_>, campaign: CampaignId, external_id: Option<&str>, own: Uuid) -> Result<()> {
+    let Some(external_id) = external_id else { return Ok(()) };
+    let sql = "SELECT id FROM participants WHERE space = $1 AND campaign_id = $2 AND external_id = $3";
+    let args = [work.context.space.into(), campaign.uuid().into(), external_id.into()];
+    match work.tx.fetch_one(sql, &args, |row| row.get::<Uuid>(0)).await? {
+        Some(id) if id != own => Err(Error::Conflict { reason: None, detail: format!("Somebody else in the campaign has the external id {external_id}.") }),
+        _ => Ok(()),
+    }
+}
+
 enum New<'a> {
     Referrer,
     Lead { referrer: &'a Participant, link_used_at: Option<Timestamp>, risk: &'a [Reason] },
@@ -476,6 +506,7 @@ async fn insert(work: &mut Work<'_, '_>, campaign: &Campaign, person: &Person, f
         }
     };
     claim_code(work, code, campaign.id, Some(id), chosen).await?;
+    external_id_is_free(work, campaign.id, person.external_id.as_deref(), id).await?;
     let lead = match &new {
         New::Referrer => None,
         New::Lead { referrer, link_used_at, risk } => Some((referrer.id, *link_used_at, *risk)),
@@ -494,6 +525,7 @@ async fn insert(work: &mut Work<'_, '_>, campaign: &Campaign, person: &Person, f
         code: code.to_string(),
         referrer_since: if lead.is_none() { Some(now) } else { None },
         suspended_at: None,
+        was_suspended: None,
         leads: 0,
         qualified_leads: 0,
         lead_status: lead.map(|_| LeadStatus::Pending),
@@ -732,7 +764,18 @@ async fn became_lead(
             &[space.into(), referrer.id.into(), now.ms().into()],
         )
         .await?;
+    let is_new = referrer.referrer_since.is_none();
     let referrer = Participant { leads: referrer.leads + 1, referrer_since: referrer.referrer_since.or(Some(now)), updated_at: now, ..referrer };
+    if is_new {
+        // A lead whose own code was passed on.
+        let data = view::EventData {
+            campaign: Some(campaign.reference()),
+            referrer: Some(referrer.referrer_view(campaign, work.shared)),
+            evidence: Some(evidence(signal, decision)),
+            ..Default::default()
+        };
+        work.emit(EventType::ReferrerCreated, &referrer.referrer(), Some(referrer.id), &data).await?;
+    }
     let view = lead.lead_view(campaign, &referrer, work.shared);
     let data = view::EventData {
         campaign: Some(campaign.reference()),
@@ -746,6 +789,7 @@ async fn became_lead(
         lead: lead.lead(),
         joined: true,
         qualified: false,
+        again: false,
         conversion: None,
         qualified_since: None,
         at: now,
@@ -799,12 +843,7 @@ impl Act for Claim {
         let (mut view, mut rewards) = (None, Vec::new());
         if decision.outcome == Outcome::Applied {
             if let Some(former) = lead.referrer_id {
-                work.tx
-                    .execute(
-                        "UPDATE participants SET leads = leads - 1, updated_at = $3 WHERE space = $1 AND id = $2",
-                        &[space.into(), former.into(), now.ms().into()],
-                    )
-                    .await?;
+                release(work, &signal, &campaign, &lead, former, &decision).await?;
             }
             work.tx
                 .execute(
@@ -836,6 +875,26 @@ impl Act for Claim {
             created: decision.outcome == Outcome::Applied,
         })
     }
+}
+
+/// A lead is taken from its referrer, with what it gave cause for.
+async fn release(work: &mut Work<'_, '_>, signal: &Signal, campaign: &Campaign, lead: &Participant, former: Uuid, decision: &Decision) -> Result<()> {
+    let space = work.context.space;
+    let now = work.now();
+    let former = find_locked(work.tx, space, former).await?.ok_or_else(|| store::Error::Database(format!("{} has no referrer", lead.lead())))?;
+    work.tx
+        .execute("UPDATE participants SET leads = leads - 1, updated_at = $3 WHERE space = $1 AND id = $2", &[space.into(), former.id.into(), now.ms().into()])
+        .await?;
+    let former = Participant { leads: former.leads - 1, updated_at: now, ..former };
+    let data = view::EventData {
+        campaign: Some(campaign.reference()),
+        referrer: Some(former.referrer_view(campaign, work.shared)),
+        lead: Some(lead.lead_view(campaign, &former, work.shared)),
+        evidence: Some(evidence(signal.id, decision)),
+        ..Default::default()
+    };
+    work.emit(EventType::LeadReleased, &lead.lead(), Some(lead.id), &data).await?;
+    reward::take_back(work, signal.id, campaign, lead, &former, &reward::Ground::Referrer).await.map(drop)
 }
 
 // ---------------------------------------------------------------- changing people
@@ -885,6 +944,7 @@ impl Act for Update {
             after.last_name = name.clone();
         }
         if let Some(id) = &self.external_id {
+            external_id_is_free(work, campaign.id, Some(id), before.id).await?;
             after.external_id = Some(id.clone());
         }
         let definitions: Vec<Field> = campaign.settings().lead_fields.iter().chain(&campaign.settings().referrer_fields).cloned().collect();
@@ -949,7 +1009,8 @@ impl Act for Update {
 }
 
 /// Suspends a referrer, or makes one active again. A suspended referrer earns nothing
-/// for what happens while suspended; the time of the event decides.
+/// for what happens while suspended; the time of the event decides, also when it is told
+/// after the (last) suspension has ended. Checking a lead again makes up for a mistake.
 #[derive(Debug, Clone)]
 pub struct Suspend {
     pub referrer: ReferrerId,
@@ -970,13 +1031,21 @@ impl Act for Suspend {
         }
         let now = work.now();
         let suspended_at = self.suspended.then_some(now);
+        let was_suspended = before.suspended_at.map(|from| (from, now)).or(before.was_suspended);
         work.tx
             .execute(
-                "UPDATE participants SET suspended_at = $3, updated_at = $4 WHERE space = $1 AND id = $2",
-                &[space.into(), before.id.into(), suspended_at.map(Timestamp::ms).into(), now.ms().into()],
+                "UPDATE participants SET suspended_at = $3, was_suspended_from = $4, was_suspended_until = $5, updated_at = $6 WHERE space = $1 AND id = $2",
+                &[
+                    space.into(),
+                    before.id.into(),
+                    suspended_at.map(Timestamp::ms).into(),
+                    was_suspended.map(|(from, _)| from.ms()).into(),
+                    was_suspended.map(|(_, until)| until.ms()).into(),
+                    now.ms().into(),
+                ],
             )
             .await?;
-        let after = Participant { suspended_at, updated_at: now, ..before };
+        let after = Participant { suspended_at, was_suspended, updated_at: now, ..before };
         let (kind, event) =
             if self.suspended { ("referrer.suspend", EventType::ReferrerSuspended) } else { ("referrer.reactivate", EventType::ReferrerReactivated) };
         let signal = work.signal(kind, Some(campaign.id), Some(after.id), &json!({"note": self.note}));
@@ -1022,21 +1091,60 @@ impl Act for Erase {
                 &[own[0], own[1], anonymous.as_str().into(), now.into()],
             )
             .await?;
-        // What was told about them, and what was told to the world, keeps its shape and loses its content.
-        work.tx.execute("UPDATE signals SET payload = '{\"erased\":true}' WHERE space = $1 AND participant_id = $2", &own).await?;
-        work.tx.execute("UPDATE events SET body = '{\"erased\":true}' WHERE space = $1 AND participant_id = $2", &own).await?;
+        // What was told about them, and what was told to the world, keeps its shape and loses
+        // its content: what is theirs, and what quotes them, by id or by address, in the name
+        // of somebody else. Erasures are rare, so whole tables are read.
+        let id_quoted = format!("%{}%", person.lead().to_string().trim_start_matches("lead_"));
+        let email_quoted = quoted(&person.email);
+        let args = [own[0], own[1], id_quoted.as_str().into(), email_quoted.as_str().into()];
+        let by_email = [own[0], own[1], email_quoted.as_str().into()];
+        work.tx
+            .execute(
+                "UPDATE signals SET payload = '{\"erased\":true}' WHERE space = $1 AND (participant_id = $2 OR lower(payload) LIKE $3 ESCAPE '\')",
+                &by_email,
+            )
+            .await?;
+        work.tx
+            .execute("UPDATE signals SET checks = '[]' WHERE space = $1 AND lower(checks) LIKE $2 ESCAPE '\'", &[own[0], email_quoted.as_str().into()])
+            .await?;
+        work.tx
+            .execute(
+                "UPDATE events SET body = '{\"erased\":true}' WHERE space = $1 AND (participant_id = $2 OR body LIKE $3 OR lower(body) LIKE $4 ESCAPE '\')",
+                &args,
+            )
+            .await?;
+        work.tx
+            .execute(
+                "UPDATE idempotency SET body = '{\"erased\":true}' WHERE space = $1 AND (body LIKE $2 OR lower(body) LIKE $3 ESCAPE '\')",
+                &[own[0], id_quoted.as_str().into(), email_quoted.as_str().into()],
+            )
+            .await?;
         work.tx.execute("UPDATE conversions SET properties = '{}' WHERE space = $1 AND participant_id = $2", &own).await?;
-        work.tx.execute("UPDATE visits SET ip = NULL, visitor = NULL WHERE space = $1 AND participant_id = $2", &own).await?;
-        work.tx.execute("UPDATE rewards SET note = NULL WHERE space = $1 AND beneficiary_id = $2", &own).await?;
-        // Answers that were kept for repeated requests quote the person by id.
-        let quoted = format!("%{}%", person.lead().to_string().trim_start_matches("lead_"));
-        work.tx.execute("UPDATE idempotency SET body = '{\"erased\":true}' WHERE space = $1 AND body LIKE $2", &[own[0], quoted.as_str().into()]).await?;
+        work.tx
+            .execute(
+                "UPDATE visits SET ip = NULL, visitor = NULL WHERE space = $1 AND (participant_id = $2 OR visitor = $3)",
+                &[own[0], own[1], person.visitor.into()],
+            )
+            .await?;
+        work.tx.execute("UPDATE rewards SET note = NULL WHERE space = $1 AND (beneficiary_id = $2 OR lead_id = $2)", &own).await?;
+        work.tx
+            .execute(
+                "UPDATE reward_entries SET note = NULL WHERE space = $1 AND reward_id IN (SELECT id FROM rewards WHERE space = $1 AND (beneficiary_id = $2 OR lead_id = $2))",
+                &own,
+            )
+            .await?;
         let signal = work.signal("participant.erase", Some(campaign.id), Some(id), &json!({}));
         let decision = Decision::applied(Vec::new());
         let data = view::EventData { campaign: Some(campaign.reference()), evidence: Some(evidence(signal.id, &decision)), ..Default::default() };
         work.emit(EventType::ParticipantErased, &id, Some(id), &data).await?;
         work.record(&signal, &decision, Some(campaign.version)).await
     }
+}
+
+/// What LIKE finds an address by, in lower case.
+fn quoted(email: &str) -> String {
+    let escaped = email.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    format!("%{escaped}%")
 }
 
 /// Everything that is kept about a person, for the right of access.

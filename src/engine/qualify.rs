@@ -8,19 +8,19 @@ use super::{
     participant::{self, Participant, evidence, find_locked},
     reward::{self, Ground},
     view::{self, Why},
-    work::{Act, Signal, SignalRecord, Work},
+    work::{Act, Question, Signal, SignalRecord, Work},
 };
 use goodword_core::{
-    campaign::ConversionKind,
-    condition::{Subject, Verdict},
-    decide::{self, ConversionFacts, Decision, Evidence, LeadStatus, Occasion, Outcome, QualifyFacts, RefundFacts},
+    campaign::{ConversionKind, Rule},
+    condition::Verdict,
+    decide::{self, ConversionFacts, Decision, Evidence, LeadStatus, Occasion, Outcome, QualifyFacts, ReferrerFacts, RefundFacts},
     explain::{Check, Reason},
     ids::{CampaignId, ConversionId, LeadId, SignalId},
     money::Money,
     text::{Code, Email},
     time::Timestamp,
 };
-use goodword_store::Tx;
+use goodword_store::{Row, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -71,9 +71,18 @@ async fn resolve(tx: &mut Tx<'_>, shared: &Shared, space: Space, key: &LeadKey, 
         LeadKey::Id(id) => Ok(Found::One(id.uuid())),
         LeadKey::Code(code) => Ok(participant::by_code(tx, space, code).await?.map_or_else(|| Found::None(format!("nobody has the code {code}")), Found::One)),
         LeadKey::Coupon(coupon) => {
-            let sql = "SELECT r.beneficiary_id FROM coupons c JOIN rewards r ON r.space = c.space AND r.id = c.reward_id WHERE c.space = $1 AND c.code_key = $2 LIMIT 1";
-            let found = tx.fetch_one(sql, &[space.into(), coupon.to_lowercase().as_str().into()], |row| row.get::<Uuid>(0)).await?;
-            Ok(found.map_or_else(|| Found::None("nobody was given that coupon".to_owned()), Found::One))
+            // Pools of several campaigns may hold the same code.
+            let sql = "SELECT DISTINCT r.beneficiary_id, r.campaign_id FROM coupons c JOIN rewards r ON r.space = c.space AND r.id = c.reward_id WHERE c.space = $1 AND c.code_key = $2";
+            let read = |row: &Row<'_>| Ok((row.get::<Uuid>(0)?, CampaignId::from_uuid(row.get(1)?)));
+            let mut holders = tx.fetch(sql, &[space.into(), coupon.to_lowercase().as_str().into()], read).await?;
+            holders.retain(|(_, of)| campaign.is_none_or(|campaign| campaign == *of));
+            match holders.as_slice() {
+                [] => Ok(Found::None("nobody was given that coupon".to_owned())),
+                [(holder, _)] => Ok(Found::One(*holder)),
+                _ => {
+                    Err(Error::conflict(Reason::PersonAmbiguous, format!("Several people were given the coupon {coupon}. Name the campaign with campaign_id.")))
+                }
+            }
         }
         LeadKey::Email(email) => match campaign {
             Some(id) => {
@@ -191,6 +200,16 @@ async fn again(work: &mut Work<'_, '_>, record: SignalRecord) -> Result<Answer> 
     })
 }
 
+fn lead_facts(lead: &Participant) -> decide::LeadFacts {
+    decide::LeadFacts {
+        id: lead.lead(),
+        status: lead.lead_status.unwrap_or(LeadStatus::Pending),
+        joined_at: lead.lead_since.unwrap_or(lead.created_at),
+        qualified_at: lead.qualified_at,
+        risk: lead.risk.clone(),
+    }
+}
+
 impl Case {
     fn lead_view(&self, shared: &Shared) -> view::Lead {
         self.lead.lead_view(&self.campaign, &self.referrer, shared)
@@ -205,16 +224,6 @@ impl Case {
             conversion,
             evidence: Some(evidence(signal, decision)),
             ..Default::default()
-        }
-    }
-
-    fn lead_facts(&self) -> decide::LeadFacts {
-        decide::LeadFacts {
-            id: self.lead.lead(),
-            status: self.lead.lead_status.unwrap_or(LeadStatus::Pending),
-            joined_at: self.lead.lead_since.unwrap_or(self.lead.created_at),
-            qualified_at: self.lead.qualified_at,
-            risk: self.lead.risk.clone(),
         }
     }
 
@@ -295,6 +304,7 @@ impl Case {
             lead: self.lead.lead(),
             joined: false,
             qualified,
+            again: false,
             conversion,
             qualified_since: since,
             at,
@@ -321,11 +331,8 @@ impl Case {
             work.emit(EventType::LeadUnqualified, &self.lead.lead(), Some(self.lead.id), &data).await?;
         }
         work.emit(event, &self.lead.lead(), Some(self.lead.id), &data).await?;
-        if was_qualified {
-            reward::take_back(work, signal, &self.campaign, &self.lead, &self.referrer, &Ground::Lead { qualified_leads: self.referrer.qualified_leads }).await
-        } else {
-            Ok(Vec::new())
-        }
+        let ground = Ground::Lead { rejected: status == LeadStatus::Rejected, qualified_leads: self.referrer.qualified_leads, reason };
+        reward::take_back(work, signal, &self.campaign, &self.lead, &self.referrer, &ground).await
     }
 }
 
@@ -382,7 +389,7 @@ impl Act for Qualify {
         about(&mut signal, &case);
         let facts = QualifyFacts {
             campaign: case.campaign.facts(),
-            lead: case.lead_facts(),
+            lead: lead_facts(&case.lead),
             referrer: case.referrer.referrer_facts(),
             at: signal.occurred_at,
             evidence: Evidence::Direct,
@@ -404,13 +411,10 @@ impl Act for Qualify {
 /// The business key: unique in the campaign that it turned out to be about. What found
 /// nobody has a key of its own, so that it can be told again when the lead is there.
 fn external_key(kind: &str, opened: &Opened, named: Option<CampaignId>, id: &str) -> String {
-    let campaign = match opened {
-        Opened::Case(case) => Some(case.campaign.id),
-        Opened::Nobody(_) => named,
-    };
-    match campaign {
-        Some(campaign) => format!("{kind}:{campaign}:{id}"),
-        None => format!("{kind}:unmatched:{id}"),
+    match (opened, named) {
+        (Opened::Case(case), _) => format!("{kind}:{}:{id}", case.campaign.id),
+        (Opened::Nobody(_), Some(campaign)) => format!("{kind}:unmatched:{campaign}:{id}"),
+        (Opened::Nobody(_), None) => format!("{kind}:unmatched::{id}"),
     }
 }
 
@@ -509,6 +513,9 @@ impl Act for Reject {
                 case.set_status(work, LeadStatus::Pending, now, false, None).await?;
                 let data = case.data(work.shared, None, signal.id, &decision);
                 work.emit(EventType::LeadRestored, &self.lead, Some(case.lead.id), &data).await?;
+                // What it was given for joining, and lost, is given back.
+                let occasion = Occasion { joined: true, ..case.occasion(now, false, None, None) };
+                (rewards, _) = reward::give(work, signal.id, &case.campaign, &case.lead, &case.referrer, &occasion).await?;
                 decision
             }
             _ => Decision::unchanged(Reason::AlreadyDone),
@@ -533,9 +540,6 @@ pub struct Convert {
     pub goal: Option<String>,
     pub occurred_at: Option<Timestamp>,
     pub properties: serde_json::Value,
-    /// What the condition said, and of which version. Conditions are evaluated while no
-    /// transaction is open; without this the change is [`Error::Stale`] where there is one.
-    pub condition: Option<(CampaignId, i64, Verdict)>,
     /// It was told before and did not count: it is decided upon once more.
     pub replays: Option<SignalId>,
 }
@@ -566,7 +570,6 @@ impl Convert {
             goal: told.goal,
             occurred_at: Some(signal.occurred_at),
             properties: told.properties,
-            condition: None,
             replays: Some(signal.id),
         })
     }
@@ -577,24 +580,6 @@ impl Convert {
             "goal": self.goal, "occurred_at": self.occurred_at, "properties": self.properties, "replays": self.replays,
         })
     }
-
-    /// Evaluates the condition of the campaign that the conversion is about.
-    pub async fn evaluate(&mut self, tx: &mut Tx<'_>, shared: &Shared, space: Space, source: &str) -> Result<()> {
-        let Found::One(id) = resolve(tx, shared, space, &self.lead, self.campaign).await? else { return Ok(()) };
-        let Some(lead) = participant::find(tx, space, id).await? else { return Ok(()) };
-        let campaign = campaign::get(tx, shared, space, lead.campaign).await?;
-        if let Some(condition) = &campaign.settings().rule.condition {
-            let subject = Subject {
-                kind: self.kind.as_str(),
-                amount_minor: self.amount.map_or(0, |amount| amount.minor),
-                currency: self.amount.as_ref().map_or("", |amount| amount.currency.as_str()),
-                source,
-                properties: &self.properties,
-            };
-            self.condition = Some((campaign.id, campaign.version, condition.evaluate(&subject)));
-        }
-        Ok(())
-    }
 }
 
 impl Act for Convert {
@@ -602,6 +587,9 @@ impl Act for Convert {
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Answer> {
         let space = work.context.space;
+        if self.amount.is_some_and(|amount| amount.minor < 0) {
+            return Err(Error::Invalid { field: "/amount".into(), expected: "an amount of zero or more; report refunds as refunds".into() });
+        }
         let opened = open(work, &self.lead, self.campaign).await?;
         let mut signal = work.signal("conversion", self.campaign, None, &self.payload());
         signal.occurred_at = self.occurred_at.unwrap_or(work.context.now);
@@ -629,40 +617,14 @@ impl Act for Convert {
             Some(_) => conversion::by_external_id(work.tx, space, Some(case.campaign.id), &external_id).await?.pop(),
             None => None,
         };
-        if before.as_ref().is_some_and(|row| row.counts) {
+        if before.as_ref().is_some_and(|row| row.counts || row.fully_refunded()) {
             let decision = Decision::unchanged(Reason::AlreadyDone);
             work.record(&signal, &decision, Some(case.campaign.version)).await?;
             let lead = case.lead_view(work.shared);
             return Ok(Answer { already_qualified: false, ..answer(signal.id, decision, Some(lead)) });
         }
-        let rule = &case.campaign.settings().rule;
-        let verdict = match (&rule.condition, &self.condition) {
-            (None, _) => None,
-            (Some(_), Some((campaign, version, verdict))) if *campaign == case.campaign.id && *version == case.campaign.version => Some(verdict),
-            (Some(_), _) => return Err(Error::Stale),
-        };
-        let earlier =
-            if rule.minimum_spend.is_some() || !rule.goals.is_empty() { conversion::of_lead(work.tx, space, case.lead.id).await? } else { Vec::new() };
-        let progress = progress(&earlier, None);
         let id: ConversionId = before.as_ref().map_or_else(|| work.mint.id(), |row| row.id);
-        let facts = QualifyFacts {
-            campaign: case.campaign.facts(),
-            lead: case.lead_facts(),
-            referrer: case.referrer.referrer_facts(),
-            at: signal.occurred_at,
-            evidence: Evidence::Conversion(ConversionFacts {
-                id,
-                kind: self.kind,
-                amount: self.amount,
-                goal: self.goal.as_deref(),
-                condition: verdict,
-                spent_before_minor: progress.spent_minor,
-                goals_before: &progress.goals,
-            }),
-        };
-        let qualification = decide::qualify(&facts);
-        let mut decision = qualification.decision;
-        let row = ConversionRow {
+        let mut row = ConversionRow {
             id,
             campaign: case.campaign.id,
             participant: case.lead.id,
@@ -672,13 +634,26 @@ impl Act for Convert {
             amount: self.amount,
             refunded_minor: 0,
             refunded_at: None,
-            counts: qualification.counts,
-            reason: decision.reason,
+            counts: true,
+            reason: Reason::Done,
             properties: self.properties.clone(),
             occurred_at: signal.occurred_at,
             signal: signal.id,
+            source: work.context.source.to_string(),
             created_at: work.now(),
         };
+        if let Some(before) = &before {
+            (row.refunded_minor, row.refunded_at, row.source) = (before.refunded_minor, before.refunded_at, before.source.clone());
+        }
+        let rule = &case.campaign.settings().rule;
+        let mut rows =
+            if rule.minimum_spend.is_some() || !rule.goals.is_empty() { conversion::of_lead(work.tx, space, case.lead.id).await? } else { Vec::new() };
+        rows.insert(rows.partition_point(|earlier| earlier.occurred_at <= row.occurred_at), row.clone());
+        let verdict = work.ask(question(rule, &row).into_iter().collect())?.pop();
+        let qualification = case.consider(&row, &progress(&rows, None, rule), verdict.as_ref(), case.referrer.referrer_facts());
+        let mut decision = qualification.decision;
+        row.counts = qualification.counts;
+        row.reason = decision.reason;
         if before.is_some() {
             redecide(work, &row).await?;
         } else {
@@ -694,7 +669,7 @@ impl Act for Convert {
             rewards = given;
             decision.checks.extend(skipped);
         } else if qualification.counts && case.lead.lead_status == Some(LeadStatus::Qualified) {
-            let occasion = case.occasion(signal.occurred_at, false, Some((id, self.amount)), case.lead.first_qualified_at);
+            let occasion = case.occasion(signal.occurred_at, false, Some((id, row.kept())), case.lead.first_qualified_at);
             let (given, skipped) = reward::give(work, signal.id, &case.campaign, &case.lead, &case.referrer, &occasion).await?;
             rewards = given;
             decision.checks.extend(skipped);
@@ -708,8 +683,8 @@ impl Act for Convert {
 async fn insert(work: &mut Work<'_, '_>, row: &ConversionRow) -> Result<()> {
     work.tx
         .push(
-            "INSERT INTO conversions (space, id, campaign_id, participant_id, external_id, kind, goal, amount_minor, currency, counts, reason, properties, occurred_at, signal_id, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+            "INSERT INTO conversions (space, id, campaign_id, participant_id, external_id, kind, goal, amount_minor, currency, counts, reason, properties, occurred_at, signal_id, source, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
             &[
                 work.context.space.into(),
                 row.id.uuid().into(),
@@ -725,6 +700,7 @@ async fn insert(work: &mut Work<'_, '_>, row: &ConversionRow) -> Result<()> {
                 row.properties.to_string().as_str().into(),
                 row.occurred_at.ms().into(),
                 row.signal.uuid().into(),
+                row.source.as_str().into(),
                 row.created_at.ms().into(),
             ],
         )
@@ -745,17 +721,45 @@ async fn redecide(work: &mut Work<'_, '_>, row: &ConversionRow) -> Result<()> {
 
 /// How far a lead has come by conversions that count.
 struct Progress {
+    /// In the currency of the rule's minimum.
     spent_minor: i64,
     goals: Vec<String>,
     conversions: i64,
 }
 
-fn progress(rows: &[ConversionRow], except: Option<ConversionId>) -> Progress {
+fn progress(rows: &[ConversionRow], except: Option<ConversionId>, rule: &Rule) -> Progress {
     let counted = || rows.iter().filter(move |row| row.counts && Some(row.id) != except && !row.fully_refunded());
+    let currency = rule.minimum_spend.map(|minimum| minimum.currency);
     Progress {
-        spent_minor: counted().filter_map(|row| row.kept()).map(|money| money.minor).sum(),
+        spent_minor: counted().filter_map(ConversionRow::kept).filter(|money| Some(money.currency) == currency).map(|money| money.minor).sum(),
         goals: counted().filter_map(|row| row.goal.clone()).collect(),
         conversions: counted().count() as i64,
+    }
+}
+
+/// What the rule's condition is asked about a conversion.
+fn question(rule: &Rule, row: &ConversionRow) -> Option<Question> {
+    let condition = rule.condition.clone()?;
+    Some(Question { condition, kind: row.kind, amount: row.amount, source: row.source.as_str().into(), properties: row.properties.clone() })
+}
+
+impl Case {
+    /// What the rule says of a conversion.
+    fn consider(&self, row: &ConversionRow, progress: &Progress, verdict: Option<&Verdict>, referrer: ReferrerFacts) -> decide::Qualification {
+        decide::qualify(&QualifyFacts {
+            campaign: self.campaign.facts(),
+            lead: lead_facts(&self.lead),
+            referrer,
+            at: row.occurred_at,
+            evidence: Evidence::Conversion(ConversionFacts {
+                id: row.id,
+                kind: row.kind,
+                amount: row.amount,
+                condition: verdict,
+                spent_minor: progress.spent_minor,
+                goals: &progress.goals,
+            }),
+        })
     }
 }
 
@@ -784,6 +788,9 @@ impl Act for Refund {
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Answer> {
         let space = work.context.space;
+        if self.amount.is_some_and(|amount| amount.minor <= 0) {
+            return Err(Error::Invalid { field: "/amount".into(), expected: "an amount above zero".into() });
+        }
         let id = match &self.conversion {
             ConversionKey::Id(id) => Some(*id),
             ConversionKey::External { campaign, id } => match conversion::by_external_id(work.tx, space, *campaign, id).await?.as_slice() {
@@ -846,7 +853,7 @@ impl Act for Refund {
             return Err(Error::Invalid { field: "/currency".into(), expected: format!("{}, the conversion's currency", amount.currency) });
         }
         let all = conversion::of_lead(work.tx, space, owner).await?;
-        let others = progress(&all, Some(id));
+        let others = progress(&all, Some(id), &case.campaign.settings().rule);
         let facts = RefundFacts {
             rule: &case.campaign.settings().rule,
             amount: row.amount,
@@ -876,11 +883,12 @@ impl Act for Refund {
             let back = row.amount.map(|amount| Money::new(before_minor - row.refunded_minor, amount.currency));
             let data = view::EventData { moved: back, ..case.data(work.shared, Some(row.view(&case.campaign)), signal.id, &refund.decision) };
             work.emit(EventType::ConversionRefunded, &id, Some(owner), &data).await?;
-            let kept = if refund.full { None } else { row.kept() };
-            rewards = reward::take_back(work, signal.id, &case.campaign, &case.lead, &case.referrer, &Ground::Conversion { id, kept }).await?;
-            if refund.unqualifies {
-                rewards.extend(case.unqualify(work, signal.id, LeadStatus::Pending, EventType::LeadUnqualified, Reason::Refunded, &refund.decision).await?);
-            }
+            rewards = if refund.unqualifies {
+                case.unqualify(work, signal.id, LeadStatus::Pending, EventType::LeadUnqualified, Reason::Refunded, &refund.decision).await?
+            } else {
+                let kept = if refund.full { None } else { row.kept() };
+                reward::take_back(work, signal.id, &case.campaign, &case.lead, &case.referrer, &Ground::Conversion { id, kept }).await?
+            };
         }
         let decision = refund.decision;
         work.record(&signal, &decision, Some(case.campaign.version)).await?;
@@ -902,35 +910,43 @@ impl Act for Recheck {
     type Output = Answer;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Answer> {
-        let space = work.context.space;
         let mut case = match open(work, &LeadKey::Id(self.lead), None).await? {
             Opened::Case(case) => case,
             Opened::Nobody(_) => return Err(Error::NotFound { what: "lead" }),
         };
         let mut signal = work.signal("lead.recheck", None, None, &json!({"lead_id": self.lead}));
         about(&mut signal, &case);
-        let rows = conversion::of_lead(work.tx, space, case.lead.id).await?;
+        let mut rows = conversion::of_lead(work.tx, work.context.space, case.lead.id).await?;
+        let count_now = case.count_what_was_ignored(work, &mut rows, &signal).await?;
         let now = work.now();
-        let mut rewards = Vec::new();
         let mut decision = explain(&case.campaign, &case.lead, &case.referrer, &rows, now);
-        let mut qualified = false;
-        if case.lead.lead_status == Some(LeadStatus::Pending) && decision.outcome == Outcome::Applied && progress(&rows, None).conversions > 0 {
-            let last = rows.iter().rev().find(|row| row.counts && !row.fully_refunded()).map(|row| row.view(&case.campaign));
+        let mut rewards = Vec::new();
+        let counted: Vec<&ConversionRow> = rows.iter().filter(|row| row.counts && !row.fully_refunded()).collect();
+        let standing = standing(&case.campaign, &case.lead, &case.referrer, &rows, now);
+        let qualified = case.lead.lead_status == Some(LeadStatus::Pending) && !counted.is_empty() && !standing.iter().any(Check::failed);
+        if qualified {
+            decision = Decision::applied(standing);
+            let last = counted.last().map(|row| row.view(&case.campaign));
             let (given, skipped) = case.qualify(work, signal.id, now, last.as_ref(), &decision).await?;
             rewards = given;
             decision.checks.extend(skipped);
-            qualified = true;
         } else if case.lead.lead_status == Some(LeadStatus::Qualified) {
-            let counted: Vec<&ConversionRow> = rows.iter().filter(|row| row.counts && !row.fully_refunded()).collect();
             let at = case.lead.qualified_at.unwrap_or(now);
-            let first = counted.first().map(|row| (row.id, row.kept()));
-            for (i, conversion) in std::iter::once(first).chain(counted.iter().skip(1).map(|row| Some((row.id, row.kept())))).enumerate() {
-                let occasion = case.occasion(at, i == 0, conversion, case.lead.first_qualified_at);
+            // The conversion that qualified the lead, and the payments after it.
+            let (until, after) = counted.split_at(counted.partition_point(|row| row.occurred_at <= at));
+            let first = until.last().filter(|_| case.lead.qualified_by_conversion);
+            let occasions = std::iter::once((true, at, first)).chain(after.iter().map(|row| (false, row.occurred_at, Some(row))));
+            for (qualified, at, conversion) in occasions {
+                let since = case.lead.first_qualified_at;
+                let occasion = Occasion { again: true, ..case.occasion(at, qualified, conversion.map(|row| (row.id, row.kept())), since) };
                 let (given, skipped) = reward::give(work, signal.id, &case.campaign, &case.lead, &case.referrer, &occasion).await?;
                 rewards.extend(given);
                 decision.checks.extend(skipped);
             }
             decision.outcome = if rewards.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
+        }
+        if count_now && decision.outcome != Outcome::Applied {
+            decision.outcome = Outcome::Recorded;
         }
         work.record(&signal, &decision, Some(case.campaign.version)).await?;
         let lead = case.lead_view(work.shared);
@@ -943,37 +959,62 @@ impl Act for Recheck {
     }
 }
 
+impl Case {
+    /// Conversions that did not count when they were told may count by today's rule, and
+    /// as the referrer stands today.
+    async fn count_what_was_ignored(&self, work: &mut Work<'_, '_>, rows: &mut [ConversionRow], signal: &Signal) -> Result<bool> {
+        let rule = &self.campaign.settings().rule;
+        let ignored: Vec<usize> = (0..rows.len()).filter(|&i| !rows[i].counts && !rows[i].fully_refunded()).collect();
+        let mut verdicts = work.ask(ignored.iter().filter_map(|&i| question(rule, &rows[i])).collect())?.into_iter();
+        let mut any = false;
+        for i in ignored {
+            rows[i].counts = true;
+            let referrer = ReferrerFacts { was_suspended: None, ..self.referrer.referrer_facts() };
+            let considered = self.consider(&rows[i], &progress(rows, None, rule), verdicts.next().as_ref(), referrer);
+            rows[i].counts = considered.counts;
+            rows[i].reason = considered.decision.reason;
+            if considered.counts {
+                any = true;
+                let row = &rows[i];
+                let args = [work.context.space.into(), row.id.uuid().into()];
+                let reason = row.reason.as_str();
+                work.tx
+                    .execute("UPDATE conversions SET counts = TRUE, reason = $3 WHERE space = $1 AND id = $2", &[args[0], args[1], reason.as_str().into()])
+                    .await?;
+                let data = self.data(work.shared, Some(row.view(&self.campaign)), signal.id, &considered.decision);
+                work.emit(EventType::ConversionRecorded, &row.id, Some(self.lead.id), &data).await?;
+            }
+        }
+        Ok(any)
+    }
+}
+
+/// Whether a lead would be qualified by what has been told of it: the checks.
+fn standing(campaign: &Campaign, lead: &Participant, referrer: &Participant, rows: &[ConversionRow], now: Timestamp) -> Vec<Check> {
+    let facts = QualifyFacts { campaign: campaign.facts(), lead: lead_facts(lead), referrer: referrer.referrer_facts(), at: now, evidence: Evidence::Direct };
+    let mut checks = decide::qualify(&facts).decision.checks;
+    checks.retain(|check| check.reason != Reason::ManualAllowed);
+    let rule = &campaign.settings().rule;
+    let progress = progress(rows, None, rule);
+    decide::progress_checks(rule, progress.spent_minor, &progress.goals, &mut checks);
+    checks
+}
+
 /// What the rule says of a lead as things are: the checks of an explanation.
 fn explain(campaign: &Campaign, lead: &Participant, referrer: &Participant, rows: &[ConversionRow], now: Timestamp) -> Decision {
-    let facts = QualifyFacts {
-        campaign: campaign.facts(),
-        lead: decide::LeadFacts {
-            id: lead.lead(),
-            status: lead.lead_status.unwrap_or(LeadStatus::Pending),
-            joined_at: lead.lead_since.unwrap_or(lead.created_at),
-            qualified_at: lead.qualified_at,
-            risk: lead.risk.clone(),
-        },
-        referrer: referrer.referrer_facts(),
-        at: now,
-        evidence: Evidence::Direct,
-    };
-    let mut decision = decide::qualify(&facts).decision;
-    decision.checks.retain(|check| check.reason != Reason::ManualAllowed);
-    let progress = progress(rows, None);
-    decide::progress_checks(&campaign.settings().rule, progress.spent_minor, &progress.goals, None, &mut decision.checks);
+    let mut checks = standing(campaign, lead, referrer, rows, now);
     // What was sent and did not count, with the reason that was given then.
     for row in rows.iter().filter(|row| !row.counts).rev().take(5) {
-        decision.checks.push(Check::new(row.reason, false, row.reason.sentence(), format!("{} {} of {}", row.kind.as_str(), row.external_id, row.occurred_at)));
+        checks.push(Check::new(row.reason, false, row.reason.sentence(), format!("{} {} of {}", row.kind.as_str(), row.external_id, row.occurred_at)));
     }
     if rows.is_empty() && lead.lead_status == Some(LeadStatus::Pending) {
         let expected = campaign.settings().rule.conversions.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
-        decision.checks.push(Check { reason: Reason::ConversionKind, passed: None, expected, found: "no conversion yet".into(), miss: None });
+        checks.push(Check { reason: Reason::ConversionKind, passed: None, expected, found: "no conversion yet".into(), miss: None });
     }
-    let failed = decision.checks.iter().find(|check| check.failed()).map(|check| check.reason);
+    let failed = checks.iter().find(|check| check.failed()).map(|check| check.reason);
     match failed {
-        Some(reason) => Decision { outcome: Outcome::Ignored, reason, checks: decision.checks },
-        None => Decision { outcome: Outcome::Applied, reason: Reason::Done, checks: decision.checks },
+        Some(reason) => Decision { outcome: Outcome::Ignored, reason, checks: checks },
+        None => Decision { outcome: Outcome::Applied, reason: Reason::Done, checks: checks },
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     Error, Result, Shared, Space,
     campaign::{self, Campaign},
+    conversion,
     event::EventType,
     list::{Listing, Page, Query},
     participant::{Campaigns, Participant, evidence, find},
@@ -10,7 +11,7 @@ use super::{
     work::{Act, Work, statement},
 };
 use goodword_core::{
-    decide::{self, Candidate, Cause, Decision, Grant, Occasion, Outcome, RewardChange, RewardFacts, RewardOutcome, TouchedReward},
+    decide::{self, Before, Candidate, Cause, Decision, Grant, LeadStatus, Occasion, Outcome, RewardChange, RewardFacts, RewardOutcome, TouchedReward},
     explain::{Check, Reason},
     ids::{CampaignId, ConversionId, LeadId, ReferrerId, RewardDefinitionId, RewardId, SignalId},
     money::{Currency, Money},
@@ -257,7 +258,17 @@ pub(super) async fn give(
             Cause::Lead(_) if occasion.qualified && lead.first_qualified_at.is_none() => None,
             _ => existing(work, candidate, beneficiary.id).await?,
         };
-        let facts = facts(work, campaign, candidate, beneficiary.id, occasion.at, before.as_ref().map(|row| row.state), &lead.risk).await?;
+        let mut candidate = candidate.clone();
+        if let Some(before) = before.as_ref().filter(|row| candidate.basis.is_none() && row.reason != Reason::Refunded) {
+            // Qualified again without a payment: what it was computed from still stands.
+            (candidate.basis, candidate.conversion) = (before.basis, before.conversion);
+        }
+        let candidate = &candidate;
+        if let Some(recalled) = before.as_ref().filter(|row| row.recalled) {
+            // On its way when its ground was lost, and the ground is there again: let it arrive.
+            save(work, &RewardRow { recalled: false, updated_at: work.now(), ..recalled.clone() }).await?;
+        }
+        let facts = facts(work, campaign, candidate, beneficiary.id, before.as_ref(), &lead.risk).await?;
         let (outcome, checks) = decide::reward(candidate, &facts);
         match outcome {
             RewardOutcome::Skip(reason) => {
@@ -300,11 +311,12 @@ async fn facts<'a>(
     campaign: &'a Campaign,
     candidate: &Candidate<'_>,
     beneficiary: Uuid,
-    at: Timestamp,
-    before: Option<RewardState>,
+    before: Option<&RewardRow>,
     risk: &'a [Reason],
 ) -> Result<RewardFacts<'a>> {
     let space = work.context.space;
+    // Limits and budgets are of the period in which rewards fall due, whenever their cause happened.
+    let at = work.now();
     let settings = campaign.settings();
     let definition = candidate.definition;
     let given = match definition.terms.limit {
@@ -320,13 +332,17 @@ async fn facts<'a>(
         None => 0,
     };
     let coupon_left = match candidate.value {
-        RewardValue::Coupon {} => {
-            let sql = "SELECT 1 FROM coupons WHERE space = $1 AND definition_id = $2 AND reward_id IS NULL LIMIT 1";
-            work.tx.fetch_one(sql, &[space.into(), definition.id.uuid().into()], |row| row.get::<i64>(0)).await?.is_some()
-        }
+        RewardValue::Coupon {} => pool_locked(work, definition.id).await?.is_some(),
         _ => false,
     };
+    let before = before.map(|row| Before { state: row.state, lost_ground: lost_ground(row.reason) });
     Ok(RewardFacts { settings, at, before, given, budget_used_minor, coupon_left, risk })
+}
+
+/// Reasons for which the engine takes rewards back, and gives them again when the ground
+/// is there again. What a person took back stays so.
+const fn lost_ground(reason: Reason) -> bool {
+    matches!(reason, Reason::LeadUnqualified | Reason::LeadNotRejected | Reason::LeadMoved | Reason::Refunded)
 }
 
 /// What is reserved of a budget in the period that begins there. Its row stays locked.
@@ -467,8 +483,9 @@ async fn reinstate(
     }
     let row = RewardRow {
         version: campaign.version,
+        conversion: candidate.conversion,
         amount: grant.amount,
-        basis: candidate.basis.or(row.basis),
+        basis: candidate.basis,
         coupon,
         reversed_minor: 0,
         state: grant.state(),
@@ -478,6 +495,7 @@ async fn reinstate(
         budget_period: period,
         due_at: now,
         issued_at: (grant.state() == RewardState::Issued).then_some(now),
+        attempts: row.attempts + i64::from(grant.path.contains(&RewardState::Issuing)),
         signal,
         updated_at: now,
         ..row
@@ -491,7 +509,7 @@ async fn save(work: &mut Work<'_, '_>, row: &RewardRow) -> Result<()> {
     work.tx
         .execute(
             "UPDATE rewards SET version = $3, amount_minor = $4, currency = $5, coupon = $6, basis_minor = $7, basis_currency = $8, reversed_minor = $9, state = $10, reason = $11, note = $12, hold_until = $13,
-                 recalled = $14, budget_period = $15, due_at = $16, issued_at = $17, attempts = $18, signal_id = $19, updated_at = $20 WHERE space = $1 AND id = $2",
+                 recalled = $14, budget_period = $15, due_at = $16, issued_at = $17, attempts = $18, signal_id = $19, updated_at = $20, conversion_id = $21 WHERE space = $1 AND id = $2",
             &[
                 work.context.space.into(),
                 row.id.uuid().into(),
@@ -513,23 +531,33 @@ async fn save(work: &mut Work<'_, '_>, row: &RewardRow) -> Result<()> {
                 row.attempts.into(),
                 row.signal.uuid().into(),
                 row.updated_at.ms().into(),
+                row.conversion.map(ConversionId::uuid).into(),
             ],
         )
         .await?;
     Ok(())
 }
 
+/// Total and used coupons of a pool that is not empty. Its row stays locked.
+async fn pool_locked(work: &mut Work<'_, '_>, definition: RewardDefinitionId) -> Result<Option<(i64, i64)>> {
+    let sql = "SELECT total, used FROM coupon_pools WHERE space = $1 AND definition_id = $2 FOR UPDATE";
+    let pool = work.tx.fetch_one(sql, &[work.context.space.into(), definition.uuid().into()], |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?))).await?;
+    Ok(pool.filter(|(total, used)| used < total))
+}
+
 /// Gives the next unused code to a reward, and warns when the pool runs out.
 async fn take_coupon(work: &mut Work<'_, '_>, campaign: &Campaign, definition: RewardDefinitionId, reward: RewardId) -> Result<Option<String>> {
+    let Some((total, before)) = pool_locked(work, definition).await? else { return Ok(None) };
     let space = work.context.space;
     let own: [Arg<'_>; 2] = [space.into(), definition.uuid().into()];
-    let sql = "SELECT no, code FROM coupons WHERE space = $1 AND definition_id = $2 AND reward_id IS NULL ORDER BY no LIMIT 1 FOR UPDATE SKIP LOCKED";
+    let sql = "SELECT no, code FROM coupons WHERE space = $1 AND definition_id = $2 AND reward_id IS NULL ORDER BY no LIMIT 1";
     let Some((no, code)) = work.tx.fetch_one(sql, &own, |row| Ok((row.get::<i64>(0)?, row.get::<String>(1)?))).await? else { return Ok(None) };
     let args = [own[0], own[1], no.into(), reward.uuid().into(), work.context.now.ms().into()];
     work.tx.execute("UPDATE coupons SET reward_id = $4, assigned_at = $5 WHERE space = $1 AND definition_id = $2 AND no = $3", &args).await?;
-    let pool = campaign::coupon_pool(work.tx, space, definition).await?;
-    if POOL_WARNINGS_PERCENT.iter().any(|percent| (pool.used - 1) * 100 < pool.total * percent && pool.used * 100 >= pool.total * percent) {
-        let data = view::EventData { campaign: Some(campaign.reference()), count: Some(pool.total - pool.used), ..Default::default() };
+    work.tx.execute("UPDATE coupon_pools SET used = used + 1 WHERE space = $1 AND definition_id = $2", &own).await?;
+    let used = before + 1;
+    if POOL_WARNINGS_PERCENT.iter().any(|percent| before * 100 < total * percent && used * 100 >= total * percent) {
+        let data = view::EventData { campaign: Some(campaign.reference()), count: Some(total - used), ..Default::default() };
         work.emit(EventType::CouponsLow, &definition, None, &data).await?;
     }
     Ok(Some(code))
@@ -680,12 +708,16 @@ impl Act for Decide {
                 }
             }
             RewardAction::Issue | RewardAction::Retry => case.issue(work, note, signal.id).await?,
-            RewardAction::Confirm => {
-                case.row.issued_at = Some(work.now());
-                case.go(work, RewardState::Issued, Reason::Done, note, signal.id).await?;
-                if case.row.recalled {
-                    let owed = case.row.amount.map_or(0, |amount| amount.minor) - case.row.reversed_minor;
-                    case.reverse(work, owed, true, Reason::LeadUnqualified, note, signal.id).await?;
+            RewardAction::Confirm | RewardAction::Fail => {
+                let state = if self.action == RewardAction::Confirm { RewardState::Issued } else { RewardState::Failed };
+                if state == RewardState::Issued {
+                    case.row.issued_at = Some(work.now());
+                }
+                let recalled = std::mem::take(&mut case.row.recalled);
+                case.go(work, state, Reason::Done, note, signal.id).await?;
+                // What was recalled on its way is taken back now that it has ended, as far as its ground is lost.
+                if recalled && let Some((kept, reason)) = case.lost(work).await? {
+                    case.take_back(work, kept, reason, signal.id).await?;
                 }
             }
             RewardAction::Reverse => {
@@ -699,10 +731,9 @@ impl Act for Decide {
                 }
                 case.reverse(work, minor, minor == left, Reason::Done, note, signal.id).await?;
             }
-            RewardAction::Hold | RewardAction::Fail => {
-                let state = if self.action == RewardAction::Hold { RewardState::OnHold } else { RewardState::Failed };
+            RewardAction::Hold => {
                 case.row.hold_until = None;
-                case.go(work, state, Reason::Done, note, signal.id).await?;
+                case.go(work, RewardState::OnHold, Reason::Done, note, signal.id).await?;
             }
             RewardAction::Reject | RewardAction::Cancel => {
                 let state = if self.action == RewardAction::Reject { RewardState::Rejected } else { RewardState::Cancelled };
@@ -740,6 +771,9 @@ impl Act for SetBasis {
     type Output = view::Reward;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<view::Reward> {
+        if self.basis.minor < 0 {
+            return Err(Error::Invalid { field: "/total_spend".into(), expected: "an amount of zero or more".into() });
+        }
         let mut case = Case::open(work, self.reward).await?;
         let RewardValue::Commission { percent, cap } = case.value() else {
             return Err(Error::Invalid { field: "/total_spend".into(), expected: "a commission, because other rewards are not computed".into() });
@@ -807,7 +841,6 @@ impl Act for EndHold {
         if work.seen(&signal.key).await?.is_some() {
             return Ok(());
         }
-        case.row.hold_until = None;
         case.onward(work, signal.id).await?;
         work.record(&signal, &Decision::applied(Vec::new()), Some(case.row.version)).await
     }
@@ -833,6 +866,15 @@ impl Case {
         let sql = statement(SELECT, " WHERE space = $1 AND id = $2 FOR UPDATE");
         let row = work.tx.fetch_one(&sql, &[work.context.space.into(), id.uuid().into()], RewardRow::read).await?.ok_or(Error::NotFound { what: "reward" })?;
         Self::around(work, row).await
+    }
+
+    /// With people whose state is known, and locked, already.
+    async fn with(work: &mut Work<'_, '_>, row: RewardRow, campaign: &Campaign, lead: &Participant, referrer: &Participant) -> Result<Self> {
+        if row.lead != lead.lead() {
+            return Self::around(work, row).await;
+        }
+        let definition = definition(work.tx, work.shared, work.context.space, &row).await?;
+        Ok(Self { row, campaign: campaign.clone(), definition, lead: lead.clone(), referrer: referrer.clone() })
     }
 
     async fn around(work: &mut Work<'_, '_>, row: RewardRow) -> Result<Self> {
@@ -866,6 +908,9 @@ impl Case {
     async fn go(&mut self, work: &mut Work<'_, '_>, state: RewardState, reason: Reason, note: Option<&str>, signal: SignalId) -> Result<()> {
         self.row.state = state;
         self.row.reason = reason;
+        if state != RewardState::OnHold {
+            self.row.hold_until = None;
+        }
         if note.is_some() {
             self.row.note = note.map(str::to_owned);
         }
@@ -933,6 +978,8 @@ impl Case {
                     &[work.context.space.into(), self.row.definition.uuid().into(), self.row.id.uuid().into()],
                 )
                 .await?;
+            let pool = [work.context.space.into(), self.row.definition.uuid().into()];
+            work.tx.execute("UPDATE coupon_pools SET used = used - 1 WHERE space = $1 AND definition_id = $2", &pool).await?;
         }
         Ok(())
     }
@@ -956,10 +1003,13 @@ impl Case {
 /// Which rewards lose their ground, and what is left of it.
 pub(super) enum Ground {
     /// The lead is not qualified any more: rewards for the lead, for its conversions, and
-    /// for counts that are not reached without it.
-    Lead { qualified_leads: i64 },
-    /// A conversion was refunded: so much of it is left.
+    /// for counts that are not reached without it. Where it is rejected, what it gave
+    /// cause for by joining too.
+    Lead { rejected: bool, qualified_leads: i64, reason: Reason },
+    /// A conversion was refunded and the lead is still qualified: so much of it is left.
     Conversion { id: ConversionId, kept: Option<Money> },
+    /// The lead belongs to another referrer now.
+    Referrer,
 }
 
 /// Takes back what has lost its ground: cancels before, reverses after it was issued.
@@ -971,12 +1021,11 @@ pub(super) async fn take_back(
     referrer: &Participant,
     ground: &Ground,
 ) -> Result<Vec<view::Reward>> {
-    let space = work.context.space;
-    let policy = campaign.settings().after_refund;
+    let own = [work.context.space.into(), lead.id.into()];
     let rows = match ground {
         Ground::Conversion { id, .. } => {
             let sql = statement(SELECT, " WHERE space = $1 AND lead_id = $2 AND conversion_id = $3 ORDER BY id FOR UPDATE");
-            work.tx.fetch(&sql, &[space.into(), lead.id.into(), id.uuid().into()], RewardRow::read).await?
+            work.tx.fetch(&sql, &[own[0], own[1], id.uuid().into()], RewardRow::read).await?
         }
         Ground::Lead { .. } => {
             // Counted rewards of the referrer may stand in the name of another lead.
@@ -984,61 +1033,107 @@ pub(super) async fn take_back(
                 SELECT,
                 " WHERE space = $1 AND (lead_id = $2 OR (beneficiary_id = $3 AND (cause LIKE 'milestone:%' OR cause LIKE 'every:%'))) ORDER BY id FOR UPDATE",
             );
-            work.tx.fetch(&sql, &[space.into(), lead.id.into(), referrer.id.into()], RewardRow::read).await?
+            work.tx.fetch(&sql, &[own[0], own[1], referrer.id.into()], RewardRow::read).await?
+        }
+        Ground::Referrer => {
+            let sql = statement(SELECT, " WHERE space = $1 AND lead_id = $2 AND beneficiary_id = $3 AND cause NOT LIKE '%:%' ORDER BY id FOR UPDATE");
+            work.tx.fetch(&sql, &[own[0], own[1], referrer.id.into()], RewardRow::read).await?
         }
     };
     let mut touched = Vec::new();
     for row in rows {
-        let mut case = Case::around(work, row).await?;
-        let value = case.value();
-        let counted = case.row.cause.starts_with("milestone:") || case.row.cause.starts_with("every:");
+        let mut case = Case::with(work, row, campaign, lead, referrer).await?;
+        let joined = case.definition.terms.trigger == Trigger::Joined;
         let (kept, reason) = match ground {
-            Ground::Conversion { .. } if counted => continue, // counts follow leads, not conversions
-            Ground::Conversion { kept, .. } => (*kept, Reason::Refunded),
-            Ground::Lead { qualified_leads } if counted => {
+            Ground::Conversion { kept, .. } if case.stands_on_conversion() => (*kept, Reason::Refunded),
+            Ground::Conversion { .. } => continue,
+            // Whoever joined has joined.
+            Ground::Lead { rejected, .. } if joined && (!rejected || case.is_counted()) => continue,
+            Ground::Lead { qualified_leads, reason, .. } if case.is_counted() => {
                 // Money that went out for a count stays; what did not go out waits until it is reached again.
                 let reached = count_of(&case, &case.row.cause).is_none_or(|count| count <= *qualified_leads);
-                if reached
-                    || !matches!(case.row.state, RewardState::Due | RewardState::OnHold | RewardState::InReview | RewardState::Approved | RewardState::Failed)
-                {
+                let waits =
+                    matches!(case.row.state, RewardState::Due | RewardState::OnHold | RewardState::InReview | RewardState::Approved | RewardState::Failed);
+                if reached || !waits {
                     continue;
                 }
-                (None, Reason::LeadUnqualified)
+                (None, *reason)
             }
-            Ground::Lead { .. } if case.definition.terms.trigger == Trigger::Joined => continue,
-            Ground::Lead { .. } => (None, Reason::LeadUnqualified),
+            Ground::Lead { reason, .. } => (None, *reason),
+            Ground::Referrer => (None, Reason::LeadMoved),
         };
-        let facts =
-            TouchedReward { state: case.row.state, value: &value, amount: case.row.amount, reversed_minor: case.row.reversed_minor, basis: case.row.basis };
-        match decide::take_back(&facts, kept, policy) {
-            RewardChange::Keep => continue,
-            RewardChange::Reduce(amount) => {
-                if let (Some(period), Some(before)) = (case.row.budget_period, case.row.amount) {
-                    reserve(work, campaign.id, Money::new(amount.minor - before.minor, amount.currency), period).await?;
-                }
-                case.row.amount = Some(amount);
-                case.row.basis = kept;
-                case.changed(work, None, signal).await?;
-            }
-            RewardChange::Cancel => {
-                case.release(work).await?;
-                case.row.hold_until = None;
-                case.go(work, RewardState::Cancelled, reason, None, signal).await?;
-            }
-            RewardChange::Reverse { minor, full } => case.reverse(work, minor, full, reason, None, signal).await?,
-            RewardChange::Recall => {
-                case.row.recalled = true;
-                case.changed(work, Some("Recalled: it is reversed as soon as it has been issued."), signal).await?;
-            }
-            RewardChange::Note => {
-                case.row.reason = Reason::Refunded;
-                case.write(work, EventType::RewardRefundNoted, Some("Refunded after it was issued; the campaign's policy is to leave it."), None, signal)
-                    .await?;
-            }
+        if case.take_back(work, kept, reason, signal).await? {
+            touched.push(case.view());
         }
-        touched.push(case.view());
     }
     Ok(touched)
+}
+
+impl Case {
+    /// Whether it is for a number of leads, not for one.
+    fn is_counted(&self) -> bool {
+        self.row.cause.starts_with("milestone:") || self.row.cause.starts_with("every:")
+    }
+
+    /// Whether a refund of its conversion takes its ground away while the lead stays qualified.
+    fn stands_on_conversion(&self) -> bool {
+        let for_the_payment = self.row.conversion.is_some_and(|id| self.row.cause == id.to_string());
+        for_the_payment || self.row.kind == "commission" && !self.is_counted()
+    }
+
+    /// What is left of its ground and why, where something was lost.
+    async fn lost(&self, work: &mut Work<'_, '_>) -> Result<Option<(Option<Money>, Reason)>> {
+        let status = self.lead.lead_status;
+        let stands =
+            if self.definition.terms.trigger == Trigger::Joined { status != Some(LeadStatus::Rejected) } else { status == Some(LeadStatus::Qualified) };
+        if !stands {
+            return Ok(Some((None, self.lead.status_reason.unwrap_or(Reason::LeadUnqualified))));
+        }
+        let conversion = match self.row.conversion.filter(|_| self.stands_on_conversion()) {
+            Some(id) => conversion::find(work.tx, work.context.space, id).await?.filter(|conversion| conversion.refunded_at.is_some()),
+            None => None,
+        };
+        Ok(conversion.map(|conversion| (conversion.kept().filter(|_| !conversion.fully_refunded()), Reason::Refunded)))
+    }
+
+    /// Does what follows when so much of its ground is left; says whether that is anything.
+    async fn take_back(&mut self, work: &mut Work<'_, '_>, kept: Option<Money>, reason: Reason, signal: SignalId) -> Result<bool> {
+        let value = self.value();
+        let facts =
+            TouchedReward { state: self.row.state, value: &value, amount: self.row.amount, reversed_minor: self.row.reversed_minor, basis: self.row.basis };
+        match decide::take_back(&facts, kept, self.campaign.settings().after_refund) {
+            RewardChange::Keep => return Ok(false),
+            RewardChange::Reduce(amount) => {
+                if let (Some(period), Some(before)) = (self.row.budget_period, self.row.amount) {
+                    reserve(work, self.campaign.id, Money::new(amount.minor - before.minor, amount.currency), period).await?;
+                }
+                self.row.amount = Some(amount);
+                self.row.basis = kept;
+                self.changed(work, None, signal).await?;
+            }
+            RewardChange::Cancel => {
+                self.release(work).await?;
+                self.go(work, RewardState::Cancelled, reason, None, signal).await?;
+            }
+            RewardChange::Reverse { minor, full } => self.reverse(work, minor, full, reason, None, signal).await?,
+            RewardChange::Recall => {
+                self.row.recalled = true;
+                self.changed(work, Some("Recalled: it is taken back as soon as it is known what became of it."), signal).await?;
+            }
+            RewardChange::Note => {
+                self.row.reason = reason;
+                self.write(
+                    work,
+                    EventType::RewardRefundNoted,
+                    Some("It had been issued when it lost its ground; the campaign's policy is to leave it."),
+                    None,
+                    signal,
+                )
+                .await?;
+            }
+        }
+        Ok(true)
+    }
 }
 
 /// How many qualified leads a counted reward stands for.

@@ -8,6 +8,7 @@ use super::{Engine, Error, Result, Space, event::EventType, view};
 use goodword_core::{
     ids::{CampaignId, ReferrerId},
     money::Money,
+    reward::RewardState,
     time::{Period, Timestamp},
 };
 use goodword_store::{self as store, Command, Row, Tx};
@@ -59,7 +60,8 @@ impl Metric {
     fn of(event: EventType) -> Option<(Metric, i64)> {
         Some(match event {
             EventType::ReferrerCreated | EventType::ReferrersImported => (Metric::Referrers, 1),
-            EventType::LeadCreated => (Metric::Leads, 1),
+            EventType::LeadCreated | EventType::LeadClaimed => (Metric::Leads, 1),
+            EventType::LeadReleased => (Metric::Leads, -1),
             EventType::LeadQualified => (Metric::Qualified, 1),
             EventType::LeadUnqualified => (Metric::Qualified, -1),
             EventType::ConversionRecorded => (Metric::Conversions, 1),
@@ -153,6 +155,15 @@ impl CatchUp {
     }
 
     async fn events(&self, tx: &mut Tx<'_>, cells: &mut BTreeMap<Cell, Added>, people: &mut BTreeMap<(i64, Uuid), Gained>) -> Result<bool> {
+        #[derive(Deserialize)]
+        struct Counted {
+            count: Option<i64>,
+            reward: Option<CountedReward>,
+        }
+        #[derive(Deserialize)]
+        struct CountedReward {
+            state: RewardState,
+        }
         struct Told {
             position: (i64, i64),
             space: i64,
@@ -166,7 +177,7 @@ impl CatchUp {
             body: Option<String>,
         }
         let from = self.position(tx, "statistics.events").await?;
-        let sql = "SELECT txid, seq, space, type, campaign_id, source, referrer_id, amount_minor, currency, created_at, CASE WHEN type = 'referrers.imported' THEN body END FROM events WHERE (txid, seq) > ($1, $2) AND {settled} ORDER BY txid, seq LIMIT $3";
+        let sql = "SELECT txid, seq, space, type, campaign_id, source, referrer_id, amount_minor, currency, created_at, CASE WHEN type IN ('referrers.imported', 'reward.reversed') THEN body END FROM events WHERE (txid, seq) > ($1, $2) AND {settled} ORDER BY txid, seq LIMIT $3";
         let read = |row: &Row<'_>| {
             Ok(Told {
                 position: (row.get(0)?, row.get(1)?),
@@ -186,12 +197,13 @@ impl CatchUp {
         let (position, more) = (last.position, rows.len() as i64 == BATCH);
         for told in rows {
             let (Some(campaign), Some((metric, mut sign))) = (told.campaign, told.event.and_then(Metric::of)) else { continue };
-            if let Some(body) = &told.body {
-                #[derive(Deserialize)]
-                struct Counted {
-                    count: Option<i64>,
-                }
-                sign = serde_json::from_str::<Counted>(body).ok().and_then(|body| body.count).unwrap_or(0);
+            if let Some(body) = told.body.as_deref().and_then(|body| serde_json::from_str::<Counted>(body).ok()) {
+                sign = match body.reward {
+                    // In part only: it is still an issued reward.
+                    Some(reward) if reward.state != RewardState::Reversed => 0,
+                    Some(_) => sign,
+                    None => body.count.unwrap_or(sign),
+                };
             }
             if let Some(referrer) = told.referrer {
                 let gained = people.entry((told.space, referrer)).or_default();

@@ -90,12 +90,13 @@ fn replay(campaign: &Campaign, settings: &CampaignSettings, lead: &Participant, 
     let mut checks = Vec::new();
     for row in conversions.iter().filter(|row| !row.fully_refunded()) {
         let kept = row.kept();
+        goals.extend(row.goal.clone());
         let verdict = settings.rule.condition.as_ref().map(|condition| {
             condition.evaluate(&Subject {
                 kind: row.kind.as_str(),
                 amount_minor: kept.map_or(0, |money| money.minor),
                 currency: kept.as_ref().map_or("", |money: &Money| money.currency.as_str()),
-                source: &lead.source,
+                source: &row.source,
                 properties: &row.properties,
             })
         });
@@ -115,10 +116,9 @@ fn replay(campaign: &Campaign, settings: &CampaignSettings, lead: &Participant, 
                 id: row.id,
                 kind: row.kind,
                 amount: kept,
-                goal: row.goal.as_deref(),
                 condition: verdict.as_ref(),
-                spent_before_minor: spent_minor,
-                goals_before: &goals,
+                spent_minor: spent_minor + kept.map_or(0, |money| money.minor),
+                goals: &goals,
             }),
         };
         let decision = decide::qualify(&facts);
@@ -127,7 +127,8 @@ fn replay(campaign: &Campaign, settings: &CampaignSettings, lead: &Participant, 
         }
         if decision.counts {
             spent_minor += kept.map_or(0, |money| money.minor);
-            goals.extend(row.goal.clone());
+        } else if row.goal.is_some() {
+            goals.pop();
         }
         checks = decision.decision.checks;
     }

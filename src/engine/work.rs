@@ -3,9 +3,12 @@
 
 use super::{Error, Result, Shared, Space, event::EventType, view};
 use goodword_core::{
+    campaign::ConversionKind,
+    condition::{Condition, Subject, Verdict},
     decide::{Decision, Outcome},
     explain::{Check, Reason},
     ids::{CampaignId, EventId, Mint, SignalId},
+    money::Money,
     time::Timestamp,
 };
 use goodword_store::{self as store, Arg, Row, Tx};
@@ -33,12 +36,38 @@ pub trait Act: Send + Sync + 'static {
     fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> impl Future<Output = Result<Self::Output>> + Send + 'a;
 }
 
+/// A rule's condition, and what it is asked about. Conditions are evaluated while no
+/// transaction is open: a change that meets one which was not answered yet is given up
+/// with [`Error::Unanswered`], and made again with the answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    pub condition: Condition,
+    pub kind: ConversionKind,
+    pub amount: Option<Money>,
+    pub source: Arc<str>,
+    pub properties: serde_json::Value,
+}
+
+impl Question {
+    pub fn answer(&self) -> Verdict {
+        self.condition.evaluate(&Subject {
+            kind: self.kind.as_str(),
+            amount_minor: self.amount.map_or(0, |amount| amount.minor),
+            currency: self.amount.as_ref().map_or("", |amount| amount.currency.as_str()),
+            source: &self.source,
+            properties: &self.properties,
+        })
+    }
+}
+
 /// The transaction of one change.
 pub struct Work<'w, 't> {
     pub tx: &'w mut Tx<'t>,
     pub context: &'w Context,
     pub shared: &'w Shared,
     pub mint: Mint,
+    /// What conditions said.
+    pub answers: &'w [(Question, Verdict)],
     /// What it has brought about so far, for the signal's record.
     pub effects: Vec<Effect>,
 }
@@ -76,6 +105,7 @@ pub(super) struct Change<A> {
     pub shared: Arc<Shared>,
     /// Shared, so that it can be tried again with another seed.
     pub act: Arc<A>,
+    pub answers: Vec<(Question, Verdict)>,
 }
 
 impl<A: Act> store::Command for Change<A> {
@@ -83,7 +113,8 @@ impl<A: Act> store::Command for Change<A> {
     type Error = Error;
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<A::Output> {
-        let mut work = Work { tx, context: &self.context, shared: &self.shared, mint: Mint::new(self.context.now, self.context.seed), effects: Vec::new() };
+        let mint = Mint::new(self.context.now, self.context.seed);
+        let mut work = Work { tx, context: &self.context, shared: &self.shared, mint, answers: &self.answers, effects: Vec::new() };
         self.act.act(&mut work).await
     }
 }
@@ -202,6 +233,13 @@ impl Work<'_, '_> {
 
     pub const fn now(&self) -> Timestamp {
         self.context.now
+    }
+
+    /// What the conditions say, in their order.
+    pub fn ask(&self, questions: Vec<Question>) -> Result<Vec<Verdict>> {
+        let answer = |question: &Question| self.answers.iter().find(|(asked, _)| asked == question).map(|(_, verdict)| verdict.clone());
+        let verdicts: Option<Vec<Verdict>> = questions.iter().map(answer).collect();
+        verdicts.ok_or(Error::Unanswered(questions))
     }
 
     /// A signal of somebody's doing that has no key in the world outside.

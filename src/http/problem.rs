@@ -247,7 +247,7 @@ impl From<Error> for Problem {
                     .next_step("Send the same request as then, or use a new key for a new request.")
             }
             Error::VersionChanged { current } => Self::version_changed(format!("The current version is \"v{current}\".")),
-            Error::Stale => Self::unavailable("The configuration changed while the request was being worked on."),
+            Error::Unanswered(_) => Self::unavailable("The configuration changed while the request was being worked on."),
             Error::Store(store::Error::Unavailable(why)) => {
                 tracing::warn!(error = %why, "the database is not available");
                 Self::unavailable("The database is not available at the moment.")
@@ -368,7 +368,7 @@ mod tests {
             (Error::Conflict { reason: None, detail: "No.".into() }, 409, "conflict"),
             (Error::IdempotencyReuse, 409, "idempotency_key_reused"),
             (Error::VersionChanged { current: 3 }, 412, "version_changed"),
-            (Error::Stale, 503, "unavailable"),
+            (Error::Unanswered(Vec::new()), 503, "unavailable"),
             (Error::Store(store::Error::Unavailable("secret".into())), 503, "unavailable"),
             (Error::Store(store::Error::Full("secret".into())), 503, "unavailable"),
             (Error::Store(store::Error::Database("secret".into())), 500, "internal"),
