@@ -145,11 +145,6 @@ pub fn nowhere(headers: &HeaderMap) -> Response {
     page(StatusCode::NOT_FOUND, message::not_found(&nobody(&language)))
 }
 
-/// The same where only the address is known.
-pub fn not_found(_: &Uri) -> Response {
-    nowhere(&HeaderMap::new())
-}
-
 // ---------------------------------------------------------------- answers
 
 /// Why there is no page.
