@@ -257,7 +257,7 @@ pub static SETTINGS: &[Setting] = &[
         group: Group::Observation,
         value_name: "URL",
         default: "none",
-        help: "Where traces are sent as OTLP over HTTP: http://localhost:4318",
+        help: "Where traces are sent as OTLP over HTTP: http://localhost:4318 (built with --features otel)",
         secret: false,
         set: |config, text| {
             let url: WebUrl = parse(text, "an address like http://localhost:4318")?;

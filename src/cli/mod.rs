@@ -1,19 +1,16 @@
 //! The command line: one file for each command.
 
+mod log;
 mod openapi;
 mod serve;
 mod version;
 
-use crate::{
-    config::{Config, ConfigError, LogFormat},
-    engine,
-};
+use crate::{config::ConfigError, engine};
 use clap::{
     Parser, Subcommand,
     builder::styling::{AnsiColor, Styles},
 };
-use std::{fmt, io::IsTerminal};
-use tracing_subscriber::EnvFilter;
+use std::fmt;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Magenta.on_default().bold())
@@ -112,20 +109,6 @@ impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::new(error)
     }
-}
-
-/// Sends the log to stderr, so that stdout is for answers.
-fn start_log(config: &Config) -> Result {
-    let filter: EnvFilter = config.log.parse().map_err(Failure::new)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let is_json = match config.log_format {
-        LogFormat::Auto => !std::io::stderr().is_terminal(),
-        LogFormat::Text => false,
-        LogFormat::Json => true,
-    };
-    let started =
-        if is_json { log.json().flatten_event(true).with_span_list(false).try_init() } else { log.with_ansi(std::io::stderr().is_terminal()).try_init() };
-    started.map_err(Failure::new)
 }
 
 /// Runs a command that waits for things.

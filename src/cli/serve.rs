@@ -26,7 +26,7 @@ pub struct Serve {
 impl Serve {
     pub fn run(self) -> Result {
         let config = Config::load(&self.settings.0)?;
-        super::start_log(&config)?;
+        let _log = super::log::start(&config)?;
         super::block_on(serve(config))
     }
 }

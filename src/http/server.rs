@@ -45,7 +45,7 @@ use tower_http::{
         predicate::{And, NotForContentType, Predicate, SizeAbove},
     },
 };
-use tracing::Instrument;
+use tracing::{Instrument, field::Empty};
 use utoipa_axum::router::OpenApiRouter;
 
 /// Connections that the kernel holds until they are accepted.
@@ -247,11 +247,14 @@ async fn observe(State(app): State<App>, matched: Option<MatchedPath>, request: 
     let start = Instant::now();
     let id = request.headers().get(X_REQUEST_ID).and_then(|id| RequestId::accept(id.to_str().ok()?)).unwrap_or_else(RequestId::mint);
     let method = request.method().clone();
-    let span = tracing::info_span!("request", request_id = id.as_str());
+    let route = matched.as_ref().map_or("(none)", MatchedPath::as_str);
+    let span = tracing::info_span!("request", request_id = id.as_str(), otel.name = Empty, otel.kind = Empty);
+    if app.config.otlp_endpoint.is_some() {
+        span.record("otel.name", format!("{method} {route}")).record("otel.kind", "server");
+    }
     let (mut response, left) = context::within(id.clone(), next.run(request)).instrument(span.clone()).await;
 
     let (status, took) = (response.status(), start.elapsed());
-    let route = matched.as_ref().map_or("(none)", MatchedPath::as_str);
     app.metrics.route(&method, route).record(status, took);
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
