@@ -15,7 +15,7 @@ use crate::{
 use axum::{
     Router,
     extract::{Request, State},
-    http::{Response, StatusCode, Uri},
+    http::{Response, StatusCode},
     response::IntoResponse,
 };
 use goodword_core::ids::LeadId;
