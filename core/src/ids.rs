@@ -44,6 +44,8 @@ ids! {
     Visitor VisitorId "vtr"
     Endpoint EndpointId "ep"
     Delivery DeliveryId "dlv"
+    InboundHook InboundHookId "hook"
+    InboundMessage InboundMessageId "msg"
 }
 
 impl From<ReferrerId> for LeadId {

@@ -11,6 +11,7 @@
 //! | [`text`] | e-mail addresses, codes, web addresses: parsed once, valid ever after |
 //! | [`campaign`] | the versioned configuration of a campaign |
 //! | [`condition`] | CEL conditions over a conversion's properties |
+//! | [`mapping`] | from what somebody else sends to a conversion |
 //! | [`reward`] | reward definitions and the reward's state machine |
 //! | [`explain`] | checks and reasons: why something happened, or did not |
 //! | [`decide`] | the pure functions from facts and a signal to a decision |
@@ -20,6 +21,7 @@ pub mod condition;
 pub mod decide;
 pub mod explain;
 pub mod ids;
+pub mod mapping;
 pub mod money;
 pub mod reward;
 pub mod text;

@@ -9,6 +9,7 @@ mod account;
 mod campaigns;
 mod conversions;
 mod events;
+mod inbound_hooks;
 mod leads;
 mod qualifications;
 mod referrers;
@@ -49,6 +50,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(leads::router())
         .merge(qualifications::router())
         .merge(conversions::router())
+        .merge(inbound_hooks::router())
         .merge(rewards::router())
         .merge(events::router())
         .merge(signals::router())
@@ -65,6 +67,10 @@ pub const CHAPTERS: &[Chapter] = &[
     ("leads", "People who were referred, and why they are qualified or not."),
     ("qualifications", "Qualify a lead, named in whichever way you know it."),
     ("conversions", "Orders, invoices and deals, which qualify leads by the campaign's rule, and their refunds."),
+    (
+        "inbound hooks",
+        "Secret addresses that take what forms, shops and CRMs send, and make conversions of it. Everything received is kept, explained, and can be told again.",
+    ),
     ("rewards", "What fell due, and what becomes of it. A cause pays a reward once."),
     ("events", "What happened, in the order of commits: a feed that never skips."),
     ("signals", "Everything that was told, with the decision that was made on it. What changed nothing is here too, with its reason."),

@@ -55,6 +55,7 @@ impl Engine {
             log(self.refresh().await, "refresh");
             log(self.tick().await.map(drop), "tick");
             log(self.catch_up_statistics().await, "statistics");
+            log(self.decide_waiting_messages().await, "inbound messages");
             if seconds.is_multiple_of(60) {
                 log(self.remember_used_keys().await, "used keys");
             }

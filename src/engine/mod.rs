@@ -9,6 +9,7 @@
 //! | [`participant`] | referrers and leads: enrolling, joining, claims, erasure |
 //! | [`qualify`], [`conversion`] | qualification, conversions, refunds, explanations |
 //! | [`trial`] | trying a rule on the past |
+//! | [`inbound`] | what other systems send to secret addresses |
 //! | [`reward`] | the life of rewards |
 //! | [`visit`], [`statistics`] | uses of links, and roll-ups of everything |
 //! | [`event`], [`feed`], [`signal`] | what the world is told, and what it told us |
@@ -21,6 +22,7 @@ pub mod conversion;
 pub mod error;
 pub mod event;
 pub mod feed;
+pub mod inbound;
 pub mod list;
 pub mod participant;
 pub mod qualify;
@@ -52,7 +54,10 @@ use uuid::Uuid;
 use work::{Act, Change, Context, Idempotency, Keyed, Reply};
 
 /// The schema's history. A number that was released is never changed again.
-pub const MIGRATIONS: &[Migration] = &[Migration { number: 1, name: "init", sql: include_str!("../../migrations/0001_init.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, name: "init", sql: include_str!("../../migrations/0001_init.sql") },
+    Migration { number: 4, name: "inbound", sql: include_str!("../../migrations/0004_inbound.sql") },
+];
 
 /// One side of a workspace: its live data or its test data. Every table is keyed by
 /// it, so the two never meet.
