@@ -7,8 +7,8 @@
 use super::{
     Engine, Error, Result, Space,
     list::{Listing, Page, Query},
-    qualify::{Answer, Convert, LeadKey},
-    work::{Act, Context, Reply, Work},
+    qualify::{Convert, LeadKey},
+    work::{Act, Context, Work},
     workspace,
 };
 use goodword_core::{
@@ -351,9 +351,9 @@ impl Engine {
             Err((field, invalid)) => return settle(MessageState::Unmapped, format!("{field}: expected {}.", invalid.expected), None).await,
         };
         let convert = Convert { replays: before, ..convert(hook, mapped, &payload) };
-        let outcome = self.convert(self.hook_context(space, hook), convert, None, |answer: &Answer| Reply::new(200, &answer.signal_id)).await;
+        let outcome = self.run(self.hook_context(space, hook), convert).await;
         match outcome {
-            Ok(reply) => settle(MessageState::Decided, String::new(), serde_json::from_str(&reply.body).ok()).await,
+            Ok(answer) => settle(MessageState::Decided, String::new(), Some(answer.signal_id)).await,
             // The database is away: the message waits and is taken up again.
             Err(Error::Store(error)) => Err(error.into()),
             Err(error) => settle(MessageState::Failed, error.to_string(), None).await,
@@ -384,7 +384,6 @@ fn convert(hook: &Hook, mapped: Mapped, payload: &Value) -> Convert {
         goal: mapped.goal,
         occurred_at: mapped.occurred_at,
         properties: mapped.properties,
-        condition: None,
         replays: None,
     }
 }
