@@ -217,7 +217,9 @@ async fn suspend(
 ) -> Result<Done<Referrer>, Problem> {
     let act = Suspend { referrer: id, suspended: true, note: note(body.value.note)? };
     let shared = app.engine.shared_arc();
-    write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(campaign, &shared))).await
+    let done = write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(campaign, &shared))).await?;
+    app.engine.forget().await?;
+    Ok(done)
 }
 
 /// Reactivate a referrer
@@ -231,7 +233,9 @@ async fn reactivate(
 ) -> Result<Done<Referrer>, Problem> {
     let act = Suspend { referrer: id, suspended: false, note: None };
     let shared = app.engine.shared_arc();
-    write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(campaign, &shared))).await
+    let done = write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(campaign, &shared))).await?;
+    app.engine.forget().await?;
+    Ok(done)
 }
 
 /// What a referrer brought.

@@ -10,6 +10,7 @@ use super::{
     list::{Listing, Page, Query},
 };
 use goodword_core::{
+    campaign::{CampaignStatus, LinkMode},
     ids::{CampaignId, ReferrerId, VisitorId},
     time::Timestamp,
 };
@@ -244,8 +245,19 @@ pub struct Link {
     pub participant: Option<Uuid>,
     /// As it was given out.
     pub code: String,
-    /// For `direct` links of a live campaign: the address with the code in it.
-    pub redirect: Option<String>,
+    /// For `direct` links of an active referrer: the address with the code in it, and
+    /// when the campaign begins and ends.
+    redirect: Option<String>,
+    starts_at: Option<Timestamp>,
+    ends_at: Option<Timestamp>,
+}
+
+impl Link {
+    /// Where it leads straight to, at that time; `None` where a page has something to say.
+    pub fn redirect(&self, now: Timestamp) -> Option<&str> {
+        let open = self.starts_at.is_none_or(|start| now >= start) && self.ends_at.is_none_or(|end| now < end);
+        self.redirect.as_deref().filter(|_| open)
+    }
 }
 
 /// Looks a code up, on whichever side it belongs to.
@@ -254,8 +266,12 @@ pub async fn resolve(tx: &mut Tx<'_>, shared: &Shared, code: &goodword_core::tex
     let read = |row: &Row<'_>| Ok((Space::new(row.get(0)?), CampaignId::from_uuid(row.get(1)?), row.get::<Option<Uuid>>(2)?, row.get::<String>(3)?));
     let Some((space, campaign, participant, code)) = tx.fetch_one(sql, &[code.key().as_str().into()], read).await? else { return Ok(None) };
     let Some(found) = super::campaign::find(tx, shared, space, campaign).await? else { return Ok(None) };
-    let link = &found.settings().link;
-    let direct = found.status == goodword_core::campaign::CampaignStatus::Live && link.mode == goodword_core::campaign::LinkMode::Direct;
-    let redirect = link.destination.as_ref().filter(|_| direct && participant.is_some()).map(|url| url.with_parameter(&link.parameter, &code));
-    Ok(Some(Link { space, campaign, participant, code, redirect }))
+    let active = match participant {
+        Some(id) => super::participant::find(tx, space, id).await?.is_some_and(|person| person.suspended_at.is_none()),
+        None => false,
+    };
+    let settings = found.settings();
+    let direct = found.status == CampaignStatus::Live && settings.link.mode == LinkMode::Direct && active;
+    let redirect = settings.link.destination.as_ref().filter(|_| direct).map(|url| url.with_parameter(&settings.link.parameter, &code));
+    Ok(Some(Link { space, campaign, participant, code, redirect, starts_at: settings.starts_at, ends_at: settings.ends_at }))
 }

@@ -432,7 +432,7 @@ async fn link(State(public): State<Public>, landing: Router, request: Request) -
 
 async fn straight_on(public: &Public, parts: &Parts) -> Result<Option<Response>, Trouble> {
     let link = find_link(public, segment(&parts.uri, 0)).await?;
-    let (destination, participant) = match (&link.redirect, link.participant) {
+    let (destination, participant) = match (link.redirect(public.engine().now(link.space)), link.participant) {
         (Some(destination), Some(participant)) => (destination, participant),
         // A campaign's own code is the way to its sign-up.
         (_, None) => return onward(StatusCode::FOUND, &format!("/join/{}", link.code)).map(Some),
@@ -484,7 +484,7 @@ async fn landing_form(State(public): State<Public>, request: Request) -> Respons
     let (parts, body) = request.into_parts();
     let answer = async {
         let (link, participant) = personal_link(&public, &parts.uri).await?;
-        if let Some(destination) = &link.redirect {
+        if let Some(destination) = link.redirect(public.engine().now(link.space)) {
             return onward(StatusCode::SEE_OTHER, destination); // there is no form on this link any more
         }
         let input = read_form(&public, &parts, body).await?;
