@@ -6,6 +6,7 @@
 //! | [`engine`] | commands and queries: reads facts, asks `goodword-core`, writes; knows no HTTP |
 //! | [`http`] | what every HTTP interface shares: problems, extractors, access, limits |
 //! | [`api`] | the native REST API: one file per resource |
+//! | [`mcp`] | the Model Context Protocol: tools for assistants |
 //! | [`pages`] | what people see in a browser |
 //! | [`routes`] | every address of the server, in one place |
 //! | [`cli`] | the commands of the program |
@@ -17,5 +18,6 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod http;
+pub mod mcp;
 pub mod pages;
 pub mod routes;

@@ -8,7 +8,9 @@
 
 use crate::{
     engine::{
-        Error, access::Scope, campaign,
+        Error,
+        access::Scope,
+        campaign,
         list::Page,
         participant::{self, PeopleFilter},
         qualify::{self, Convert, LeadKey},
@@ -16,13 +18,13 @@ use crate::{
         statistics::{self, GroupBy},
         view,
     },
-    http::{App, Caller, Problem, Read, auth},
+    http::{App, Caller, Problem, Read},
     pages::sign::Signer,
 };
 use axum::{
     Router,
     extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -77,7 +79,9 @@ async fn answer(State(app): State<App>, request: Request) -> Response {
     };
     let message: Message = match serde_json::from_slice(&bytes) {
         Ok(message) => message,
-        Err(error) => return reply(&json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32700, "message": format!("This is not a JSON-RPC message: {error}.")}})),
+        Err(error) => {
+            return reply(&json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32700, "message": format!("This is not a JSON-RPC message: {error}.")}}));
+        }
     };
     let (Some(id), Some(method)) = (message.id, message.method) else {
         return StatusCode::ACCEPTED.into_response(); // a notification, or an answer to a question that we never ask
@@ -104,7 +108,16 @@ fn reply(body: &Value) -> Response {
 fn same_origin(headers: &HeaderMap, app: &App) -> Result<(), Problem> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let own = app.config.public_url();
-    if origin.as_bytes() == own.as_bytes() { Ok(()) } else { Err(Problem::forbidden_origin()) }
+    if origin.as_bytes() == own.as_bytes() {
+        Ok(())
+    } else {
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "Not from this page",
+            "The Origin of the request is not this server; pages of others may not speak for you.",
+        ))
+    }
 }
 
 fn initialize(params: &Value) -> Value {
@@ -290,7 +303,8 @@ async fn run(app: &App, caller: &Caller<Read>, tool: &Tool, arguments: Value) ->
 async fn list_campaigns(app: &App, caller: &Caller<Read>) -> Result<Value, Problem> {
     let (space, shared) = (caller.space, app.engine.shared_arc());
     let page = Page { limit: 50, ..Page::default() };
-    let found = app.engine.read(move |tx| Box::pin(async move { campaign::list(tx, &shared, space, &campaign::CampaignFilter::default(), &page).await })).await?;
+    let found =
+        app.engine.read(move |tx| Box::pin(async move { campaign::list(tx, &shared, space, &campaign::CampaignFilter::default(), &page).await })).await?;
     let rows: Vec<Value> = found
         .data
         .iter()
@@ -454,7 +468,10 @@ async fn find_reward(app: &App, caller: &Caller<Read>, id: RewardId) -> Result<v
 
 async fn preview(app: &App, caller: &Caller<Read>, arguments: Preview) -> Result<Value, Problem> {
     let reward = find_reward(app, caller, arguments.reward_id).await?;
-    let after = reward.state.after(arguments.action).map_err(|reason| Problem::from(Error::conflict(reason, format!("The reward is {}; it cannot be done.", reward.state.as_str()))))?;
+    let after = reward
+        .state
+        .after(arguments.action)
+        .map_err(|reason| Problem::from(Error::conflict(reason, format!("The reward is {}; it cannot be done.", reward.state.as_str()))))?;
     let worth = match (&reward.amount, &reward.coupon, reward.units, &reward.metric) {
         (Some(amount), ..) => amount.to_string(),
         (_, Some(coupon), ..) => format!("the coupon {coupon}"),

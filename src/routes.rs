@@ -4,13 +4,13 @@ use crate::{
     api,
     config::Config,
     http::{App, openapi, server},
-    pages,
+    mcp, pages,
 };
 use axum::Router;
 
 /// The native API with its document, the pages, and what operators watch.
 pub fn router(app: App) -> Router {
-    let public = pages::routes::router(&app);
+    let public = pages::routes::router(&app).merge(server::wrap_api(mcp::router(), &app));
     server::router(app, api::router(), api::CHAPTERS, public, pages::routes::nowhere)
 }
 
