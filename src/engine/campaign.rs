@@ -151,6 +151,24 @@ pub async fn get(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: CampaignId)
     find(tx, shared, space, id).await?.ok_or(Error::NotFound { what: "campaign" })
 }
 
+/// The campaign of that id, code or exact name.
+pub async fn named(tx: &mut Tx<'_>, shared: &Shared, space: Space, name: &str) -> Result<Campaign> {
+    if let Ok(id) = name.parse::<CampaignId>() {
+        return get(tx, shared, space, id).await;
+    }
+    let sql = "SELECT campaign_id FROM codes WHERE code_key = $1 AND space = $2 AND participant_id IS NULL";
+    let by_code = tx.fetch_one(sql, &[name.to_ascii_lowercase().as_str().into(), space.into()], |row| row.get::<Uuid>(0)).await?;
+    if let Some(id) = by_code {
+        return get(tx, shared, space, CampaignId::from_uuid(id)).await;
+    }
+    let sql = "SELECT id FROM campaigns WHERE space = $1 AND name = $2 AND deleted_at IS NULL ORDER BY id LIMIT 2";
+    match tx.fetch(sql, &[space.into(), name.into()], |row| row.get::<Uuid>(0)).await?.as_slice() {
+        [] => Err(Error::NotFound { what: "campaign" }),
+        [id] => get(tx, shared, space, CampaignId::from_uuid(*id)).await,
+        _ => Err(Error::Conflict { reason: None, detail: format!("Several campaigns are called {name}. Name one by its id or code.") }),
+    }
+}
+
 /// The campaign, with its row locked for a change.
 async fn get_locked(work: &mut Work<'_, '_>, id: CampaignId) -> Result<Campaign> {
     let sql = statement(SELECT, " WHERE space = $1 AND id = $2 AND deleted_at IS NULL FOR UPDATE");

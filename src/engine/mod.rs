@@ -13,6 +13,7 @@
 //! | [`reward`] | the life of rewards |
 //! | [`visit`], [`statistics`] | uses of links, and roll-ups of everything |
 //! | [`event`], [`feed`], [`signal`] | what the world is told, and what it told us |
+//! | [`import`], [`mod@export`] | files of people and what became of them, of any size |
 //! | [`clock`] | what happens because time has passed |
 
 pub mod access;
@@ -21,7 +22,9 @@ pub mod clock;
 pub mod conversion;
 pub mod error;
 pub mod event;
+pub mod export;
 pub mod feed;
+pub mod import;
 pub mod inbound;
 pub mod list;
 pub mod participant;

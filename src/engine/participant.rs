@@ -610,6 +610,13 @@ impl Act for Join {
     type Output = Joined;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Joined> {
+        self.join(work, None).await
+    }
+}
+
+impl Join {
+    /// Joins, with a code of the lead's own choice where there is one: imports bring theirs along.
+    pub(super) async fn join(&self, work: &mut Work<'_, '_>, code: Option<&Code>) -> Result<Joined> {
         let space = work.context.space;
         let referrer_id = referrer_by(work.tx, work.shared, space, &self.referrer, self.campaign).await?;
         let referrer = match referrer_id {
@@ -660,7 +667,7 @@ impl Act for Join {
         match decision.outcome {
             Outcome::Applied => {
                 let participant =
-                    insert(work, &campaign, &self.person, fields, None, New::Lead { referrer: &referrer, link_used_at: self.link_used_at, risk: &risk })
+                    insert(work, &campaign, &self.person, fields, code, New::Lead { referrer: &referrer, link_used_at: self.link_used_at, risk: &risk })
                         .await?;
                 signal.participant = Some(participant.id);
                 let (view, given) = became_lead(work, signal.id, &campaign, &participant, referrer, EventType::LeadCreated, &decision).await?;
@@ -678,7 +685,6 @@ impl Act for Join {
         let created = decision.outcome == Outcome::Applied;
         Ok(Joined { signal_id: signal.id, outcome: decision.outcome, reason: decision.reason, checks: decision.checks, lead, rewards, created })
     }
-}
 
 impl Join {
     /// The join that a signal told, to be decided upon once more.
