@@ -191,7 +191,7 @@ pub struct Export {
 }
 
 impl Engine {
-    /// Begins an export; [`Export::next`] gives it piece by piece.
+    /// Begins an export; [`Export::next_page`] gives it piece by piece.
     pub async fn export(&self, space: Space, order: Order) -> Result<Export> {
         let workspace = self.read(move |tx| Box::pin(async move { workspace::of_space(tx, space).await })).await?.id;
         let (shared, campaign) = (self.shared_arc(), order.campaign);
@@ -239,7 +239,7 @@ impl Export {
     }
 
     /// The next piece, whole rows; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Vec<u8>>> {
+    pub async fn next_page(&mut self) -> Result<Option<Vec<u8>>> {
         if matches!(self.place, Place::End) {
             return Ok(None);
         }

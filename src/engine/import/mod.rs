@@ -245,7 +245,7 @@ fn read_windows(order: &Order, campaign: Option<Campaign>, now: Timestamp, input
             if window.items.len() + window.bad.len() >= WINDOW {
                 break true;
             }
-            match rows.next() {
+            match rows.next_row() {
                 Ok(Some(row)) => match reader.read(&row) {
                     Ok(item) => window.items.push((row.line, row.raw, item)),
                     Err(reason) => window.bad.push(BadRow { line: row.line, reason, row: row.raw }),

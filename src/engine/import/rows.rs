@@ -145,7 +145,7 @@ impl<R: Read> Rows<R> {
     }
 
     /// The next row; an error ends the file.
-    pub fn next(&mut self) -> Result<Option<Row>, String> {
+    pub fn next_row(&mut self) -> Result<Option<Row>, String> {
         match self {
             Rows::Csv { reader, since, header, record } => {
                 since.store(0, Relaxed);
@@ -198,7 +198,7 @@ mod tests {
     fn read(format: Format, text: &str) -> Vec<(u64, Vec<String>, bool)> {
         let mut rows = Rows::open(format, text.as_bytes()).unwrap();
         let mut all = Vec::new();
-        while let Some(row) = rows.next().unwrap() {
+        while let Some(row) = rows.next_row().unwrap() {
             all.push((row.line, row.raw.cells(), !matches!(row.content, Content::Unreadable(_))));
         }
         all
@@ -229,9 +229,9 @@ mod tests {
     fn a_row_that_never_ends_is_stopped() {
         let endless = format!("a,b\n\"{}", "x\n".repeat(2_000_000));
         let mut rows = Rows::open(Format::Csv, endless.as_bytes()).unwrap();
-        assert!(rows.next().is_err_and(|error| error.contains("quotation mark")));
+        assert!(rows.next_row().is_err_and(|error| error.contains("quotation mark")));
         let endless = "x".repeat(2_000_000);
         let mut rows = Rows::open(Format::JsonLines, endless.as_bytes()).unwrap();
-        assert!(rows.next().is_err_and(|error| error.contains("1 MiB")));
+        assert!(rows.next_row().is_err_and(|error| error.contains("1 MiB")));
     }
 }
