@@ -14,12 +14,8 @@ use goodword::engine::{
     import::{BadRow, Format, Importer, Kind, Order, Watch},
     qualify::{LeadKey, Qualify},
 };
-use goodword_core::{
-    campaign::CampaignStatus,
-    ids::CampaignId,
-    text::Code,
-};
-use goodword_store::{Options, Store};
+use goodword_core::{campaign::CampaignStatus, ids::CampaignId, text::Code};
+use goodword_store::{Arg, Options, Store};
 use std::{
     fmt::Write as _,
     pin::pin,
@@ -153,7 +149,7 @@ async fn copy(url: &str, people: &[Person], campaign: Uuid, codes: bool) -> f64 
         let at = 1_763_000_000_000i64;
         writer
             .as_mut()
-            .write(&[&2i64, &p.id, &campaign, &p.email, &p.email, &p.email, &"Priya", &"Shah", &"{}", &"import", &p.code, &at, &at, &at])
+            .write(&[&2i64, &Arg::Id(p.id), &Arg::Id(campaign), &p.email, &p.email, &p.email, &"Priya", &"Shah", &"{}", &"import", &p.code, &at, &at, &at])
             .await
             .unwrap();
     }
@@ -162,7 +158,7 @@ async fn copy(url: &str, people: &[Person], campaign: Uuid, codes: bool) -> f64 
         let sink = client.copy_in("COPY codes (code_key, code, space, campaign_id, participant_id) FROM STDIN BINARY").await.unwrap();
         let mut writer = pin!(BinaryCopyInWriter::new(sink, &[Type::TEXT, Type::TEXT, Type::INT8, Type::UUID, Type::UUID]));
         for p in people {
-            writer.as_mut().write(&[&p.code.to_lowercase(), &p.code, &2i64, &campaign, &p.id]).await.unwrap();
+            writer.as_mut().write(&[&p.code.to_lowercase(), &p.code, &2i64, &Arg::Id(campaign), &Arg::Id(p.id)]).await.unwrap();
         }
         writer.finish().await.unwrap();
     }
@@ -184,8 +180,7 @@ async fn qualify(engine: Engine, space: Space, campaign: CampaignId, tag: &'stat
         }
         let engine = engine.clone();
         flying.push(async move {
-            let act =
-                Qualify { lead: LeadKey::ExternalId(format!("{tag}{i}")), campaign: Some(campaign), external_id: None, occurred_at: None, note: None };
+            let act = Qualify { lead: LeadKey::ExternalId(format!("{tag}{i}")), campaign: Some(campaign), external_id: None, occurred_at: None, note: None };
             let answer = engine.run(engine.context(space, "test", "test"), act).await.unwrap();
             assert!(answer.qualified, "{:?}", answer.why);
             due.elapsed()
@@ -224,7 +219,12 @@ async fn live(url: &str, rows: usize, people: &[Person]) {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let (seconds, _) = import(&engine, space, campaign, Kind::Referrers, text).await;
     let beside = beside.await.unwrap();
-    println!("… while an import runs:            p50 {:.2} ms, p99 {:.2} ms ({:.1} times)", at(&beside, 0.5), at(&beside, 0.99), at(&beside, 0.99) / at(&alone, 0.99));
+    println!(
+        "… while an import runs:            p50 {:.2} ms, p99 {:.2} ms ({:.1} times)",
+        at(&beside, 0.5),
+        at(&beside, 0.99),
+        at(&beside, 0.99) / at(&alone, 0.99)
+    );
     show("import beside them", rows, seconds, None);
     println!("{:?}", engine.store_stats());
 }

@@ -9,6 +9,7 @@ mod account;
 mod campaigns;
 mod conversions;
 mod events;
+pub mod imports;
 mod inbound_hooks;
 mod leads;
 mod qualifications;
@@ -56,6 +57,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(signals::router())
         .merge(visits::router())
         .merge(statistics::router())
+        .merge(imports::router())
 }
 
 /// What each part of the reference is about.
@@ -76,6 +78,7 @@ pub const CHAPTERS: &[Chapter] = &[
     ("signals", "Everything that was told, with the decision that was made on it. What changed nothing is here too, with its reason."),
     ("visits", "Uses of referral links."),
     ("statistics", "How the program is doing, from roll-ups that are never behind."),
+    ("imports and exports", "Files of any size, read and written as streams: CSV for spreadsheets, JSON Lines for programs."),
 ];
 
 /// A page of a list.

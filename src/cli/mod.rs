@@ -1,7 +1,14 @@
 //! The command line: one file for each command.
 
+mod backup;
+mod client;
+mod export;
+mod import;
 mod log;
+mod migrate;
 mod openapi;
+mod place;
+mod progress;
 mod serve;
 mod version;
 
@@ -45,6 +52,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Import(import::Import),
+    Export(export::Export),
+    Backup(backup::Backup),
+    Migrate(migrate::Migrate),
     Openapi(openapi::Openapi),
     Version(version::Version),
 }
@@ -54,6 +65,10 @@ impl Cli {
     pub fn run(self) -> Result {
         match self.command {
             Command::Serve(command) => command.run(),
+            Command::Import(command) => command.run(),
+            Command::Export(command) => command.run(),
+            Command::Backup(command) => command.run(),
+            Command::Migrate(command) => command.run(),
             Command::Openapi(command) => command.run(),
             Command::Version(command) => command.run(),
         }

@@ -60,11 +60,26 @@ async fn serve(mut config: Config) -> Result {
     Ok(())
 }
 
+/// The address of the database that the configuration names.
+pub(super) fn database_url(config: &Config) -> String {
+    config.database_url.clone().unwrap_or_else(|| format!("sqlite:{}", config.data.join(DATABASE_NAME).display()))
+}
+
 /// Opens the database that the configuration names, making the data folder where there is none.
 pub(super) async fn open_store(config: &Config) -> Result<Store> {
     make_folder(&config.data)?;
-    let url = config.database_url.clone().unwrap_or_else(|| format!("sqlite:{}", config.data.join(DATABASE_NAME).display()));
-    Ok(Store::open(Options::new(url, MIGRATIONS)).await?)
+    Ok(Store::open(Options::new(database_url(config), MIGRATIONS)).await?)
+}
+
+/// Opens the database only to read, also while a server uses it.
+pub(super) async fn open_read_only(config: &Config) -> Result<Store> {
+    let mut options = Options::new(database_url(config), MIGRATIONS);
+    options.read_only = true;
+    if !Store::pending_migrations(&options).await?.is_empty() {
+        let what = "the database is not there, or not up to date";
+        return Err(Failure::new(what).hint("`goodword migrate` brings it up to date. Or did you mean another --data DIR?"));
+    }
+    Ok(Store::open(options).await?)
 }
 
 /// Nobody else's business: the folder holds keys and addresses.

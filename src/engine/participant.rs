@@ -686,7 +686,6 @@ impl Join {
         Ok(Joined { signal_id: signal.id, outcome: decision.outcome, reason: decision.reason, checks: decision.checks, lead, rewards, created })
     }
 
-impl Join {
     /// The join that a signal told, to be decided upon once more.
     pub fn from_signal(signal: &SignalRecord) -> Result<Self> {
         #[derive(serde::Deserialize)]

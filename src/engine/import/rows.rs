@@ -51,6 +51,11 @@ pub enum Raw {
 }
 
 impl Raw {
+    /// The row of those cells.
+    pub fn of_cells(cells: &[String]) -> Self {
+        Raw::Record(ByteRecord::from(cells.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
     /// The cells of a CSV row, or the whole text of a JSON one.
     pub fn cells(&self) -> Vec<String> {
         match self {
