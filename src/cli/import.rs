@@ -1,5 +1,6 @@
 use super::{
     Failure, Result, client,
+    export::private_file,
     place::Place,
     progress::{self, Progress, count, grouped},
 };
@@ -225,11 +226,16 @@ impl Import {
         }
         match (report.bad, &self.errors) {
             (0, _) => Ok(()),
-            (bad, Some(path)) => Err(Failure::new(format!("{} refused; see {}", count(bad, "row"), path.display()))
+            (bad, Some(path)) => Err(Failure::new(format!("{} refused; see {}", were(bad), path.display()))
                 .hint("Mend them there and import that file with --ignore-column line --ignore-column reason.")),
-            (bad, None) => Err(Failure::new(format!("{} refused", count(bad, "row")))),
+            (bad, None) => Err(Failure::new(format!("{} refused", were(bad)))),
         }
     }
+}
+
+/// `1 row was`, `2 rows were`.
+fn were(rows: u64) -> String {
+    format!("{} {}", count(rows, "row"), if rows == 1 { "was" } else { "were" })
 }
 
 fn open(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
@@ -324,7 +330,7 @@ struct Errors {
 
 impl Errors {
     fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+        let file = private_file(path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
         Ok(Self { writer: csv::WriterBuilder::new().flexible(true).from_writer(file), failure: None })
     }
 
