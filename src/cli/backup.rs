@@ -30,12 +30,12 @@ pub struct Backup {
 
 impl Backup {
     pub fn run(self) -> Result {
-        super::block_on(self.backup())
+        let config = Config::load(&self.settings.0)?;
+        let _log = super::log::start(&config)?;
+        super::block_on(self.backup(config))
     }
 
-    async fn backup(self) -> Result {
-        let config = Config::load(&self.settings.0)?;
-        super::start_log(&config)?;
+    async fn backup(self, config: Config) -> Result {
         let url = serve::database_url(&config);
         if !url.starts_with("sqlite:") {
             return Err(Failure::new("this installation is on PostgreSQL, whose own tools make its backups").hint(format!(

@@ -4,9 +4,12 @@ use super::{
     place::{Opened, Place},
     progress::{self, Progress, count},
 };
-use crate::engine::{
-    export::{Kind, Order},
-    import::Format,
+use crate::{
+    config::Config,
+    engine::{
+        export::{Kind, Order},
+        import::Format,
+    },
 };
 use goodword_core::time::Timestamp;
 use http_body_util::BodyExt;
@@ -70,7 +73,8 @@ impl What {
 
 impl Export {
     pub fn run(self) -> Result {
-        super::block_on(self.export())
+        let (config, _log) = self.place.start()?;
+        super::block_on(self.export(&config))
     }
 
     fn format(&self) -> Format {
@@ -78,7 +82,7 @@ impl Export {
         self.format.map(Format::from).or(by_name).unwrap_or(Format::Csv)
     }
 
-    async fn export(self) -> Result {
+    async fn export(self, config: &Config) -> Result {
         let folder = match (self.kind, &self.to) {
             (What::All, None) => return Err(Failure::new("all goes into a folder").hint("Name it: goodword export all FOLDER.")),
             (What::All, Some(folder)) => {
@@ -90,7 +94,7 @@ impl Export {
         let server = self.place.server()?;
         let opened = match server {
             Some(_) => None,
-            None => Some(self.place.open("export …").await?),
+            None => Some(self.place.open(config, "export …").await?),
         };
         let campaign = match (&self.campaign, &opened) {
             (Some(name), Some(opened)) => Some(opened.campaign(name).await?.id),

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     api::imports::ImportResult,
+    config::Config,
     engine::{
         export::neutralised,
         import::{BadRow, Format, Importer, Kind, Order, Raw, Report, Watch},
@@ -99,10 +100,11 @@ const SHOWN: u64 = 10;
 
 impl Import {
     pub fn run(self) -> Result {
-        super::block_on(self.import())
+        let (config, _log) = self.place.start()?;
+        super::block_on(self.import(&config))
     }
 
-    async fn import(self) -> Result {
+    async fn import(self, config: &Config) -> Result {
         let kind = match self.kind {
             What::Referrers => Kind::Referrers,
             What::Leads => Kind::Leads,
@@ -123,7 +125,7 @@ impl Import {
         }
         let report = match self.place.server()? {
             Some(server) => self.through(&server, kind, format, input, &mut screen).await?,
-            None => self.here(kind, format, input, &mut screen).await?,
+            None => self.here(config, kind, format, input, &mut screen).await?,
         };
         screen.progress.clear();
         if let Some(errors) = &mut screen.errors {
@@ -132,9 +134,9 @@ impl Import {
         self.tell(kind, &report, &screen)
     }
 
-    async fn here(&self, kind: Kind, format: Format, input: impl Read + Send + 'static, screen: &mut Screen) -> Result<Report> {
+    async fn here(&self, config: &Config, kind: Kind, format: Format, input: impl Read + Send + 'static, screen: &mut Screen) -> Result<Report> {
         let rest = format!("import {} {}", kind.as_str(), self.file.display());
-        let opened = self.place.open(&rest).await?;
+        let opened = self.place.open(config, &rest).await?;
         let campaign = match &self.campaign {
             Some(name) => Some(opened.campaign(name).await?),
             None => None,

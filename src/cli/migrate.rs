@@ -47,12 +47,12 @@ struct Compared {
 
 impl Migrate {
     pub fn run(self) -> Result {
-        super::block_on(self.migrate())
+        let config = Config::load(&self.settings.0)?;
+        let _log = super::log::start(&config)?;
+        super::block_on(self.migrate(config))
     }
 
-    async fn migrate(self) -> Result {
-        let config = Config::load(&self.settings.0)?;
-        super::start_log(&config)?;
+    async fn migrate(self, config: Config) -> Result {
         let to = self.to.clone().or_else(|| std::env::var("GOODWORD_MIGRATE_TO").ok().filter(|url| !url.is_empty()));
         match to {
             Some(url) => self.transfer(&config, url).await,

@@ -1,6 +1,6 @@
 //! On what a command works: the database of the configuration, or a server that runs.
 
-use super::{Failure, Result, client::Client, serve};
+use super::{Failure, Result, client::Client, log::Log, serve};
 use crate::{
     config::{Config, DataFlags},
     engine::{
@@ -53,11 +53,16 @@ impl Place {
         Client::new(url, Some(key)).map(Some)
     }
 
-    /// Opens the database. `rest` is the command line that would do the same through a server.
-    pub async fn open(&self, rest: &str) -> Result<Opened> {
+    /// The configuration, and the log.
+    pub fn start(&self) -> Result<(Config, Log)> {
         let config = Config::load(&self.settings.0)?;
-        super::start_log(&config)?;
-        let store = serve::open_store(&config).await.map_err(|failure| in_use(failure, &config, rest))?;
+        let log = super::log::start(&config)?;
+        Ok((config, log))
+    }
+
+    /// Opens the database. `rest` is the command line that would do the same through a server.
+    pub async fn open(&self, config: &Config, rest: &str) -> Result<Opened> {
+        let store = serve::open_store(config).await.map_err(|failure| in_use(failure, config, rest))?;
         let (engine, visits) = Engine::open(store.clone(), &config.public_url()).await?;
         let workspace = self.workspace(&engine).await?;
         let space = if self.side == Some(Side::Test) { workspace.test } else { workspace.live };

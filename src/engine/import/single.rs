@@ -145,12 +145,12 @@ impl<A: Act> store::Command for Rehearse<A> {
 }
 
 impl crate::engine::Engine {
-    /// Makes a change, or only tries it.
+    /// Makes a change, or only tries it. For changes that ask no conditions.
     pub(super) async fn run_or_rehearse<A: Act>(&self, context: Context, act: A, rehearse: bool) -> Result<A::Output> {
         if !rehearse {
             return self.run(context, act).await;
         }
-        let change = Change { context, shared: self.shared_arc(), act: std::sync::Arc::new(act) };
+        let change = Change { context, shared: self.shared_arc(), act: std::sync::Arc::new(act), answers: Vec::new() };
         match self.store().write(Rehearse(change)).await {
             Ok(never) => match never {},
             Err(Rehearsed::Would(output)) => Ok(output),
