@@ -236,7 +236,7 @@ impl<'a> Reference<'a> {
             details.answer open[status.starts_with('2')] {
                 summary { span class={ "status s" (status.get(..1).unwrap_or_default()) } { (status) } " " (text(&response["description"])) }
                 @for (name, header) in response["headers"].as_object().into_iter().flatten() {
-                    p.hint { code { (name) } ": " (text(&header["description"])) }
+                    p.hint { code { (name) } ": " (inline(text(&header["description"]))) }
                 }
                 @if let Some(schema) = schema {
                     p { span.type { (self.type_of(schema)) } }
@@ -325,15 +325,14 @@ impl<'a> Reference<'a> {
     fn limits(&self, schema: &Value) -> Markup {
         let schema = self.resolve(schema);
         let schema = alternatives(schema).and_then(|ways| ways.iter().find(|way| way["type"] != "null")).map_or(schema, |way| self.resolve(way));
-        let known = [
-            ("minimum", "at least"),
-            ("maximum", "at most"),
-            ("minLength", "characters at least"),
-            ("maxLength", "characters at most"),
-            ("minItems", "items at least"),
-            ("maxItems", "items at most"),
-        ];
-        let words: Vec<_> = known.iter().filter_map(|(key, word)| schema.get(key).map(|limit| format!("{word} {limit}"))).collect();
+        let range = |min: &str, max: &str, unit: &str| match (schema.get(min), schema.get(max)) {
+            (Some(min), Some(max)) => Some(format!("{min} to {max}{unit}")),
+            (Some(min), None) => Some(format!("at least {min}{unit}")),
+            (None, Some(max)) => Some(format!("at most {max}{unit}")),
+            (None, None) => None,
+        };
+        let ranges = [range("minimum", "maximum", ""), range("minLength", "maxLength", " characters"), range("minItems", "maxItems", " items")];
+        let words: Vec<_> = ranges.into_iter().flatten().collect();
         let one_of: Vec<_> = schema["enum"].as_array().into_iter().flatten().map(plain_text).collect();
         html! {
             @if !one_of.is_empty() { p.values { @for value in &one_of { code { (value) } " " } } }
