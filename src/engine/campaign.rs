@@ -3,6 +3,7 @@
 use super::{
     Error, Result, Shared, Space,
     event::EventType,
+    number,
     view::{self, CampaignRef},
     work::{Act, Work, statement},
 };
@@ -104,7 +105,7 @@ struct CampaignRow {
     updated_at: Timestamp,
 }
 
-const SELECT: &str = "SELECT id, no, code, status, status_since, version, created_at, updated_at FROM campaigns";
+const SELECT: &str = "SELECT id, coalesce(number, no), code, status, status_since, version, created_at, updated_at FROM campaigns";
 
 fn read_row(row: &Row<'_>) -> store::Result<CampaignRow> {
     Ok(CampaignRow {
@@ -510,6 +511,7 @@ pub async fn coupon_pool(tx: &mut Tx<'_>, space: Space, definition: RewardDefini
 
 async fn save_version(work: &mut Work<'_, '_>, id: CampaignId, version: i64, configuration: &Configuration, note: &str) -> Result<()> {
     let text = serde_json::to_string(configuration).map_err(|error| store::Error::Database(error.to_string()))?;
+    number::number_definitions(work, id, &configuration.rewards).await?;
     work.tx
         .push(
             "INSERT INTO campaign_versions (space, campaign_id, version, configuration, note, actor, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",

@@ -11,6 +11,7 @@
 //! | [`trial`] | trying a rule on the past |
 //! | [`inbound`] | what other systems send to secret addresses |
 //! | [`reward`] | the life of rewards |
+//! | [`number`], [`paged`] | for interfaces that count: numbers of things, lists by page |
 //! | [`visit`], [`statistics`] | uses of links, and roll-ups of everything |
 //! | [`event`], [`feed`], [`signal`] | what the world is told, and what it told us |
 //! | [`import`], [`mod@export`] | files of people and what became of them, of any size |
@@ -27,6 +28,8 @@ pub mod feed;
 pub mod import;
 pub mod inbound;
 pub mod list;
+pub mod number;
+pub mod paged;
 pub mod participant;
 pub mod qualify;
 pub mod reward;
@@ -59,6 +62,7 @@ use work::{Act, Change, Context, Idempotency, Keyed, Reply};
 /// The schema's history. A number that was released is never changed again.
 pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "init", sql: include_str!("../../migrations/0001_init.sql") },
+    Migration { number: 2, name: "numbers", sql: include_str!("../../migrations/0002_numbers.sql") },
     Migration { number: 4, name: "inbound", sql: include_str!("../../migrations/0004_inbound.sql") },
 ];
 

@@ -56,7 +56,7 @@ pub struct Participant {
     pub updated_at: Timestamp,
 }
 
-pub(super) const SELECT: &str = "SELECT no, id, campaign_id, email, mailbox, first_name, last_name, external_id, fields, source, code, referrer_since, suspended_at, leads, qualified_leads, \
+pub(super) const SELECT: &str = "SELECT coalesce(number, no), id, campaign_id, email, mailbox, first_name, last_name, external_id, fields, source, code, referrer_since, suspended_at, leads, qualified_leads, \
      lead_status, lead_since, referrer_id, link_used_at, qualified_at, first_qualified_at, qualified_by, status_reason, risk, ip, visitor, unsubscribed_at, created_at, updated_at, was_suspended_from, was_suspended_until FROM participants";
 
 impl Participant {

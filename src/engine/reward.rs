@@ -55,7 +55,7 @@ pub struct RewardRow {
     pub updated_at: Timestamp,
 }
 
-const SELECT: &str = "SELECT no, id, campaign_id, definition_id, version, beneficiary_id, role, lead_id, cause, conversion_id, kind, amount_minor, currency, metric, units, coupon, basis_minor, basis_currency, \
+pub(super) const SELECT: &str = "SELECT no, id, campaign_id, definition_id, version, beneficiary_id, role, lead_id, cause, conversion_id, kind, amount_minor, currency, metric, units, coupon, basis_minor, basis_currency, \
      reversed_minor, state, reason, note, hold_until, recalled, budget_period, due_at, issued_at, attempts, signal_id, updated_at FROM rewards";
 
 /// Money from its two columns.
