@@ -157,10 +157,10 @@ pub async fn named(tx: &mut Tx<'_>, shared: &Shared, space: Space, name: &str) -
     if let Ok(id) = name.parse::<CampaignId>() {
         return get(tx, shared, space, id).await;
     }
-    let sql = "SELECT campaign_id FROM codes WHERE code_key = $1 AND space = $2 AND participant_id IS NULL";
-    let by_code = tx.fetch_one(sql, &[name.to_ascii_lowercase().as_str().into(), space.into()], |row| row.get::<Uuid>(0)).await?;
-    if let Some(id) = by_code {
-        return get(tx, shared, space, CampaignId::from_uuid(id)).await;
+    if let Ok(code) = name.parse()
+        && let Some(id) = by_code(tx, space, &code).await?
+    {
+        return get(tx, shared, space, id).await;
     }
     let sql = "SELECT id FROM campaigns WHERE space = $1 AND name = $2 AND deleted_at IS NULL ORDER BY id LIMIT 2";
     match tx.fetch(sql, &[space.into(), name.into()], |row| row.get::<Uuid>(0)).await?.as_slice() {
@@ -168,6 +168,18 @@ pub async fn named(tx: &mut Tx<'_>, shared: &Shared, space: Space, name: &str) -
         [id] => get(tx, shared, space, CampaignId::from_uuid(*id)).await,
         _ => Err(Error::Conflict { reason: None, detail: format!("Several campaigns are called {name}. Name one by its id or code.") }),
     }
+}
+
+/// The campaign whose own code that is.
+pub async fn by_code(tx: &mut Tx<'_>, space: Space, code: &Code) -> Result<Option<CampaignId>> {
+    let sql = "SELECT campaign_id FROM codes WHERE code_key = $1 AND space = $2 AND participant_id IS NULL";
+    Ok(tx.fetch_one(sql, &[code.key().as_str().into(), space.into()], |row| Ok(CampaignId::from_uuid(row.get(0)?))).await?)
+}
+
+/// Whether there was such a campaign.
+pub async fn was_deleted(tx: &mut Tx<'_>, space: Space, id: CampaignId) -> Result<bool> {
+    let sql = "SELECT 1 FROM campaigns WHERE space = $1 AND id = $2 AND deleted_at IS NOT NULL";
+    Ok(tx.fetch_one(sql, &[space.into(), id.uuid().into()], |row| row.get::<i64>(0)).await?.is_some())
 }
 
 /// The campaign, with its row locked for a change.

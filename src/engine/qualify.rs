@@ -71,10 +71,7 @@ async fn resolve(tx: &mut Tx<'_>, shared: &Shared, space: Space, key: &LeadKey, 
         LeadKey::Id(id) => Ok(Found::One(id.uuid())),
         LeadKey::Code(code) => Ok(participant::by_code(tx, space, code).await?.map_or_else(|| Found::None(format!("nobody has the code {code}")), Found::One)),
         LeadKey::Coupon(coupon) => {
-            // Pools of several campaigns may hold the same code.
-            let sql = "SELECT DISTINCT r.beneficiary_id, r.campaign_id FROM coupons c JOIN rewards r ON r.space = c.space AND r.id = c.reward_id WHERE c.space = $1 AND c.code_key = $2";
-            let read = |row: &Row<'_>| Ok((row.get::<Uuid>(0)?, CampaignId::from_uuid(row.get(1)?)));
-            let mut holders = tx.fetch(sql, &[space.into(), coupon.to_lowercase().as_str().into()], read).await?;
+            let mut holders = coupon_holders(tx, space, coupon).await?;
             holders.retain(|(_, of)| campaign.is_none_or(|campaign| campaign == *of));
             match holders.as_slice() {
                 [] => Ok(Found::None("nobody was given that coupon".to_owned())),
@@ -113,6 +110,13 @@ async fn resolve(tx: &mut Tx<'_>, shared: &Shared, space: Space, key: &LeadKey, 
             }
         }
     }
+}
+
+/// Who was given a coupon, and in which campaign: pools of several may hold the same code.
+pub async fn coupon_holders(tx: &mut Tx<'_>, space: Space, coupon: &str) -> Result<Vec<(Uuid, CampaignId)>> {
+    let sql = "SELECT DISTINCT r.beneficiary_id, r.campaign_id FROM coupons c JOIN rewards r ON r.space = c.space AND r.id = c.reward_id WHERE c.space = $1 AND c.code_key = $2";
+    let read = |row: &Row<'_>| Ok((row.get::<Uuid>(0)?, CampaignId::from_uuid(row.get(1)?)));
+    Ok(tx.fetch(sql, &[space.into(), coupon.trim().to_lowercase().as_str().into()], read).await?)
 }
 
 /// A lead with its referrer and campaign, both people locked.

@@ -20,6 +20,7 @@ use goodword_core::{
 };
 use goodword_store::{self as store, Arg, Row, Tx};
 use serde_json::json;
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// One row.
@@ -162,6 +163,40 @@ pub async fn get(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: RewardId) -
     let row = tx.fetch_one(&sql, &[space.into(), id.uuid().into()], RewardRow::read).await?.ok_or(Error::NotFound { what: "reward" })?;
     let campaign = campaign::get(tx, shared, space, row.campaign).await?;
     complete(tx, shared, space, &row, &campaign).await
+}
+
+/// The row of a reward.
+pub async fn row(tx: &mut Tx<'_>, space: Space, id: RewardId) -> Result<Option<RewardRow>> {
+    let sql = statement(SELECT, " WHERE space = $1 AND id = $2");
+    Ok(tx.fetch_one(&sql, &[space.into(), id.uuid().into()], RewardRow::read).await?)
+}
+
+/// The reward of that number.
+pub async fn by_number(tx: &mut Tx<'_>, space: Space, number: i64) -> Result<Option<RewardRow>> {
+    let sql = statement(SELECT, " WHERE space = $1 AND no = $2");
+    Ok(tx.fetch_one(&sql, &[space.into(), number.into()], RewardRow::read).await?)
+}
+
+/// What a definition has given so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub count: i64,
+    pub amount_minor: i64,
+    pub units: i64,
+}
+
+/// What the definitions of a kind have given, without what was cancelled, rejected or reversed.
+pub async fn totals(tx: &mut Tx<'_>, space: Space, kind: &str) -> Result<HashMap<RewardDefinitionId, Totals>> {
+    let sql = "SELECT definition_id, count(*), CAST(coalesce(sum(amount_minor - reversed_minor), 0) AS bigint), CAST(coalesce(sum(units), 0) AS bigint) FROM rewards
+               WHERE space = $1 AND kind = $2 AND state NOT IN ('cancelled', 'rejected', 'reversed') GROUP BY definition_id";
+    let read = |row: &Row<'_>| Ok((RewardDefinitionId::from_uuid(row.get(0)?), Totals { count: row.get(1)?, amount_minor: row.get(2)?, units: row.get(3)? }));
+    Ok(tx.fetch(sql, &[space.into(), kind.into()], read).await?.into_iter().collect())
+}
+
+/// The code that the next reward of a definition will give.
+pub async fn next_coupon(tx: &mut Tx<'_>, space: Space, definition: RewardDefinitionId) -> Result<Option<String>> {
+    let sql = "SELECT code FROM coupons WHERE space = $1 AND definition_id = $2 AND reward_id IS NULL ORDER BY no LIMIT 1";
+    Ok(tx.fetch_one(sql, &[space.into(), definition.uuid().into()], |row| row.get::<String>(0)).await?)
 }
 
 /// The whole life of a reward, oldest first.

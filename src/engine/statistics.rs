@@ -13,7 +13,7 @@ use goodword_core::{
 };
 use goodword_store::{self as store, Command, Row, Tx};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -445,6 +445,16 @@ pub async fn top_referrers(tx: &mut Tx<'_>, shared: &super::Shared, space: Space
         }
     }
     Ok(top)
+}
+
+/// How often the links of some referrers were used, by people.
+pub async fn visits_of(tx: &mut Tx<'_>, space: Space, referrers: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
+    super::number::by_ids(tx, "SELECT participant_id, visits FROM statistics_referrers WHERE space = $1 AND participant_id", "", space, referrers).await
+}
+
+/// How many people some campaigns have.
+pub async fn people_of(tx: &mut Tx<'_>, space: Space, campaigns: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
+    super::number::by_ids(tx, "SELECT campaign_id, count(*) FROM participants WHERE space = $1 AND campaign_id", " GROUP BY campaign_id", space, campaigns).await
 }
 
 /// What one referrer brought.

@@ -63,7 +63,7 @@ impl<S: Needs> FromRequestParts<App> for Caller<S> {
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The key, from either header. Never from the query string: addresses end up in logs and histories.
-pub(super) fn key_of(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn key_of(headers: &HeaderMap) -> Option<&str> {
     bearer(headers).or_else(|| headers.get(X_API_KEY)?.to_str().ok()).map(str::trim).filter(|key| !key.is_empty())
 }
 

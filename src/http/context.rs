@@ -75,11 +75,11 @@ pub fn request_id() -> Option<RequestId> {
     CONTEXT.try_with(|context| context.request_id.clone()).ok()
 }
 
-pub(super) fn leave_quota(quota: Quota) {
+pub(crate) fn leave_quota(quota: Quota) {
     let _ = CONTEXT.try_with(|context| context.quota.set(Some(quota)));
 }
 
-pub(super) fn leave_key(key_id: ApiKeyId) {
+pub(crate) fn leave_key(key_id: ApiKeyId) {
     let _ = CONTEXT.try_with(|context| context.key_id.set(Some(key_id)));
 }
 

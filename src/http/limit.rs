@@ -191,13 +191,15 @@ impl FromRequestParts<App> for ClientIp {
 pub struct Limits {
     /// Requests of an API key.
     pub keys: RateLimit<uuid::Uuid>,
+    /// Requests of an API key to the interfaces that stand in for another product.
+    pub compat: RateLimit<uuid::Uuid>,
     /// Submissions of public forms from an address.
     pub forms: RateLimit<Neighbourhood>,
 }
 
 impl Limits {
-    pub fn new(per_key_per_minute: u32, forms_per_minute: u32) -> Self {
-        Self { keys: RateLimit::new(per_key_per_minute), forms: RateLimit::new(forms_per_minute) }
+    pub fn new(per_key_per_minute: u32, compat_per_minute: u32, forms_per_minute: u32) -> Self {
+        Self { keys: RateLimit::new(per_key_per_minute), compat: RateLimit::new(compat_per_minute), forms: RateLimit::new(forms_per_minute) }
     }
 
     /// Counts a public form that came from this address.

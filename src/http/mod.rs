@@ -47,7 +47,7 @@ pub struct App {
 
 impl App {
     pub fn new(engine: Engine, config: Config) -> Self {
-        let limits = Limits::new(config.rate_limit_per_minute, config.form_limit_per_minute);
+        let limits = Limits::new(config.rate_limit_per_minute, config.compat_limit_per_minute, config.form_limit_per_minute);
         Self { engine, config: Arc::new(config), limits: Arc::new(limits), metrics: Arc::default() }
     }
 }
