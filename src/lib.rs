@@ -7,6 +7,7 @@
 //! | [`http`] | what every HTTP interface shares: problems, extractors, access, limits |
 //! | [`api`] | the native REST API: one file per resource |
 //! | [`mcp`] | the Model Context Protocol: tools for assistants |
+//! | [`compat`] | a drop-in for the API of Referral Factory |
 //! | [`pages`] | what people see in a browser |
 //! | [`routes`] | every address of the server, in one place |
 //! | [`cli`] | the commands of the program |
@@ -15,6 +16,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod compat;
 pub mod config;
 pub mod engine;
 pub mod http;

@@ -10,7 +10,7 @@ use crate::{
     http::{App, IdempotencyKey, auth, auth::Needs, context, extract},
 };
 use axum::{
-    extract::{FromRequest, FromRequestParts, Request},
+    extract::{FromRequest, FromRequestParts, OriginalUri, Request},
     http::{HeaderMap, Method, StatusCode, Uri, header},
 };
 use goodword_core::text::Line;
@@ -46,7 +46,9 @@ impl<S: Needs> FromRequest<App> for Ask<S> {
         }
         let (mut parts, body) = request.into_parts();
         let IdempotencyKey(key) = IdempotencyKey::from_request_parts(&mut parts, app).await?;
-        let (method, uri) = (parts.method.clone(), parts.uri.clone());
+        // The whole address: routers that are nested see a part of it.
+        let uri = parts.extensions.get::<OriginalUri>().map_or_else(|| parts.uri.clone(), |original| original.0.clone());
+        let method = parts.method.clone();
         // Version 1 takes `with` as a header.
         let with = parts.headers.get("with").and_then(|value| value.to_str().ok()).map(str::to_owned);
         let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
@@ -116,7 +118,7 @@ impl<S> Ask<S> {
 pub struct Input(pub Map<String, Value>);
 
 impl Input {
-    fn read(query: &str, content_type: &str, body: &[u8]) -> Result<Self, Refusal> {
+    pub fn read(query: &str, content_type: &str, body: &[u8]) -> Result<Self, Refusal> {
         let mut values = parse_form(query.as_bytes())?;
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         let looks_like_json = body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| matches!(byte, b'{' | b'['));
@@ -287,11 +289,21 @@ mod tests {
 
     #[test]
     fn forms_and_json_read_alike() {
-        let form = Input::read("page=2", "application/x-www-form-urlencoded", b"filters[0][field]=code&filters[0][value]=A+1&meta[][field]=x&select[]=id&select[]=email").unwrap();
+        let form = Input::read(
+            "page=2",
+            "application/x-www-form-urlencoded",
+            b"filters[0][field]=code&filters[0][value]=A+1&meta[][field]=x&select[]=id&select[]=email",
+        )
+        .unwrap();
         assert_eq!(form.text("page").unwrap(), "2");
         assert_eq!(form.list("filters"), vec![json!({"field": "code", "value": "A 1"})]);
         assert_eq!(form.words("select"), ["id", "email"]);
-        let json = Input::read("page=2", "application/json; charset=utf-8", br#"{"filters":[{"field":"code","value":"A 1"}],"select":"id,email","page":3,"empty":""}"#).unwrap();
+        let json = Input::read(
+            "page=2",
+            "application/json; charset=utf-8",
+            br#"{"filters":[{"field":"code","value":"A 1"}],"select":"id,email","page":3,"empty":""}"#,
+        )
+        .unwrap();
         assert_eq!(json.list("filters"), form.list("filters"));
         assert_eq!(json.words("select"), ["id", "email"]);
         assert_eq!((json.text("page").unwrap(), json.get("empty")), ("3".into(), None));

@@ -75,7 +75,7 @@ pub async fn user_id(tx: &mut Tx<'_>, space: Space, identifier: &str) -> Result<
     {
         return Ok(Some(id));
     }
-    if let Some(id) = identifier.parse::<ReferrerId>().map(|id| id.uuid()).or_else(|_| identifier.parse::<LeadId>().map(|id| id.uuid())).ok() {
+    if let Ok(id) = identifier.parse::<ReferrerId>().map(|id| id.uuid()).or_else(|_| identifier.parse::<LeadId>().map(|id| id.uuid())) {
         return Ok(Some(id));
     }
     // Also a code that has nothing but digits.

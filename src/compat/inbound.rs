@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     engine::{
-        Space,
         access::{Access, Scope},
         participant::{self, Participant},
         qualify,
@@ -42,7 +41,6 @@ pub async fn qualify(State(app): State<App>, Path(token): Path<String>, request:
     let query = request.uri().query().unwrap_or_default().to_owned();
     let body = extract::read_body(request, BODY_BYTES_MAX).await?;
     let input = ask::Input::read(&query, &content_type, &body)?;
-    let space = access.space;
     let campaign = input.text("campaign_id");
     let named = if let Some(coupon) = input.text("coupon") {
         By::Coupon(coupon)
@@ -53,7 +51,7 @@ pub async fn qualify(State(app): State<App>, Path(token): Path<String>, request:
     } else {
         return Err(Refusal::field("code", "One of code, coupon or email is required."));
     };
-    run(&app, &access, space, "webhook", Version::V2, named, campaign).await
+    run(&app, &access, "webhook", named, campaign).await
 }
 
 /// How a lead is named.
@@ -66,7 +64,8 @@ pub enum By {
 }
 
 /// Qualifies whoever is named.
-pub async fn run(app: &App, access: &Arc<Access>, space: Space, source: &str, version: Version, by: By, campaign: Option<String>) -> Answer {
+pub async fn run(app: &App, access: &Arc<Access>, source: &str, by: By, campaign: Option<String>) -> Answer {
+    let space = access.space;
     let shared = app.engine.shared_arc();
     let is_coupon = matches!(by, By::Coupon(_));
     let found: Found<Participant> = app
@@ -75,20 +74,26 @@ pub async fn run(app: &App, access: &Arc<Access>, space: Space, source: &str, ve
             Box::pin(async move {
                 match by {
                     By::User(identifier) => find::user(tx, &shared, space, &identifier, campaign.as_deref()).await,
-                    By::Coupon(coupon) => Ok(match qualify::given_coupon(tx, space, &coupon).await? {
-                        Some(id) => participant::find(tx, space, id).await?.map_or(Found::None, Found::One),
-                        None => Found::None,
-                    }),
+                    By::Coupon(coupon) => match qualify::coupon_holders(tx, space, &coupon).await?.as_slice() {
+                        [] => Ok(Found::None),
+                        [(id, _)] => Ok(participant::find(tx, space, *id).await?.map_or(Found::None, Found::One)),
+                        _ => Ok(Found::Several),
+                    },
                 }
             })
         })
         .await?;
-    if is_coupon && !matches!(found, Found::One(_)) {
+    // A referrer who spends a reward of their own is nobody's lead.
+    let is_ignored = match &found {
+        Found::One(person) => person.lead_since.is_none(),
+        Found::None | Found::Gone => true,
+        Found::Several => false,
+    };
+    if is_coupon && is_ignored {
         return ask::ok(&json!({"message": "The coupon was not given to anybody here; it was ignored."}));
     }
     let person = found.or_refuse("user")?;
     let context = app.engine.context(space, &access.key_id.to_string(), source);
-    let (status, body) = app.engine.run(context, Qualification { version, person, qualified: true }).await?;
+    let (status, body) = app.engine.run(context, Qualification { version: Version::V2, person, qualified: true }).await?;
     Ok(super::refusal::json(status, &body))
 }
-

@@ -20,7 +20,7 @@ use crate::{
 };
 use axum::{extract::Path, http::StatusCode};
 use goodword_core::{
-    ids::{RewardDefinitionId, RewardId},
+    ids::RewardId,
     money::Money,
     reward::{RewardAction, RewardDefinition, RewardState, RewardValue, Role, Trigger},
     time::Timestamp,
@@ -415,7 +415,17 @@ async fn done(work: &mut Work<'_, '_>, id: RewardId, message: &str) -> Result<(S
 
 /// R10: what a commission is computed from. Its path and the name of its field are not documented: all
 /// that are likely are taken.
-pub async fn total_spend(identifier: String, ask: Ask<Rewards>) -> Answer {
+pub async fn total_spend_of(Path(identifier): Path<String>, ask: Ask<Rewards>) -> Answer {
+    total_spend(identifier, ask).await
+}
+
+/// The same below the metric.
+pub async fn total_spend_under(Path((metric, identifier)): Path<(String, String)>, ask: Ask<Rewards>) -> Answer {
+    Metric::read(&metric)?;
+    total_spend(identifier, ask).await
+}
+
+async fn total_spend(identifier: String, ask: Ask<Rewards>) -> Answer {
     let row = reward_of(&ask, &identifier).await?;
     let mut fields = Fields::of(&ask.input);
     let given = ["total_spend", "spend", "total", "amount", "value"].into_iter().find_map(|name| ask.input.get(name).and_then(scalar));
@@ -451,12 +461,4 @@ impl Act for Spend {
         SetBasis { reward: self.reward, basis: self.basis }.act(work).await?;
         done(work, self.reward, "The total spend was updated.").await
     }
-}
-
-/// The definition of that number, for n8n's registration.
-pub async fn definition_of<S>(ask: &Ask<S>, identifier: &str) -> std::result::Result<(RewardDefinitionId, goodword_core::ids::CampaignId), Refusal> {
-    let space = ask.access.space;
-    let number = identifier.parse::<i64>().map_err(|_| Refusal::not_found("reward"))?;
-    let found = ask.app.engine.read(move |tx| Box::pin(async move { number::definition(tx, space, number).await })).await?;
-    found.ok_or_else(|| Refusal::not_found("reward"))
 }

@@ -193,7 +193,9 @@ fn fields(fields: &[Field]) -> Vec<Value> {
         let options = field.options.iter().map(|option| option.as_str()).collect::<Vec<_>>().join(",");
         let kind = if field.kind == FieldKind::Select { "select" } else { "input" };
         let mut shape = Map::new();
-        for (name, value) in [("id", json!(field.key)), ("type", json!(kind)), ("label", json!(field.label)), ("value", json!(options)), ("required", json!(field.required))] {
+        for (name, value) in
+            [("id", json!(field.key)), ("type", json!(kind)), ("label", json!(field.label)), ("value", json!(options)), ("required", json!(field.required))]
+        {
             shape.insert(name.to_owned(), value);
         }
         Value::Object(shape)

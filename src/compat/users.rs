@@ -97,11 +97,12 @@ async fn user_of<S>(ask: &Ask<S>, identifier: String, campaign: Option<String>) 
 // ---------------------------------------------------------------- creating
 
 pub async fn create(version: Version, ask: Ask<Report>) -> Answer {
-    create_from(version, "api", "referrer", ask).await
+    create_from(version, "api", ask).await
 }
 
 /// Creates a referrer, or the lead of a referrer.
-pub async fn create_from(version: Version, source: &'static str, referrer_field: &'static str, ask: Ask<Report>) -> Answer {
+pub async fn create_from(version: Version, source: &'static str, ask: Ask<Report>) -> Answer {
+    let referrer_field = if ask.input.get("referrer_code").is_some() { "referrer_code" } else { "referrer" };
     let mut fields = Fields::of(&ask.input);
     let campaign = fields.required("campaign_id");
     let first_name = fields.required("first_name");

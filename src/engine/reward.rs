@@ -187,7 +187,8 @@ pub struct Totals {
 
 /// What the definitions of a kind have given, without what was cancelled, rejected or reversed.
 pub async fn totals(tx: &mut Tx<'_>, space: Space, kind: &str) -> Result<HashMap<RewardDefinitionId, Totals>> {
-    let sql = "SELECT definition_id, count(*), CAST(coalesce(sum(amount_minor - reversed_minor), 0) AS bigint), CAST(coalesce(sum(units), 0) AS bigint) FROM rewards
+    let sql =
+        "SELECT definition_id, count(*), CAST(coalesce(sum(amount_minor - reversed_minor), 0) AS bigint), CAST(coalesce(sum(units), 0) AS bigint) FROM rewards
                WHERE space = $1 AND kind = $2 AND state NOT IN ('cancelled', 'rejected', 'reversed') GROUP BY definition_id";
     let read = |row: &Row<'_>| Ok((RewardDefinitionId::from_uuid(row.get(0)?), Totals { count: row.get(1)?, amount_minor: row.get(2)?, units: row.get(3)? }));
     Ok(tx.fetch(sql, &[space.into(), kind.into()], read).await?.into_iter().collect())

@@ -454,7 +454,8 @@ pub async fn visits_of(tx: &mut Tx<'_>, space: Space, referrers: &[Uuid]) -> Res
 
 /// How many people some campaigns have.
 pub async fn people_of(tx: &mut Tx<'_>, space: Space, campaigns: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
-    super::number::by_ids(tx, "SELECT campaign_id, count(*) FROM participants WHERE space = $1 AND campaign_id", " GROUP BY campaign_id", space, campaigns).await
+    super::number::by_ids(tx, "SELECT campaign_id, count(*) FROM participants WHERE space = $1 AND campaign_id", " GROUP BY campaign_id", space, campaigns)
+        .await
 }
 
 /// What one referrer brought.
