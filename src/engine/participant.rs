@@ -1105,22 +1105,22 @@ impl Act for Erase {
         let by_email = [own[0], own[1], email_quoted.as_str().into()];
         work.tx
             .execute(
-                "UPDATE signals SET payload = '{\"erased\":true}' WHERE space = $1 AND (participant_id = $2 OR lower(payload) LIKE $3 ESCAPE '\')",
+                "UPDATE signals SET payload = '{\"erased\":true}' WHERE space = $1 AND (participant_id = $2 OR lower(payload) LIKE $3 ESCAPE '\\')",
                 &by_email,
             )
             .await?;
         work.tx
-            .execute("UPDATE signals SET checks = '[]' WHERE space = $1 AND lower(checks) LIKE $2 ESCAPE '\'", &[own[0], email_quoted.as_str().into()])
+            .execute("UPDATE signals SET checks = '[]' WHERE space = $1 AND lower(checks) LIKE $2 ESCAPE '\\'", &[own[0], email_quoted.as_str().into()])
             .await?;
         work.tx
             .execute(
-                "UPDATE events SET body = '{\"erased\":true}' WHERE space = $1 AND (participant_id = $2 OR body LIKE $3 OR lower(body) LIKE $4 ESCAPE '\')",
+                "UPDATE events SET body = '{\"erased\":true}' WHERE space = $1 AND (participant_id = $2 OR body LIKE $3 OR lower(body) LIKE $4 ESCAPE '\\')",
                 &args,
             )
             .await?;
         work.tx
             .execute(
-                "UPDATE idempotency SET body = '{\"erased\":true}' WHERE space = $1 AND (body LIKE $2 OR lower(body) LIKE $3 ESCAPE '\')",
+                "UPDATE idempotency SET body = '{\"erased\":true}' WHERE space = $1 AND (body LIKE $2 OR lower(body) LIKE $3 ESCAPE '\\')",
                 &[own[0], id_quoted.as_str().into(), email_quoted.as_str().into()],
             )
             .await?;
