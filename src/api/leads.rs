@@ -31,7 +31,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(get, update, erase))
         .routes(routes!(explanation))
         .routes(routes!(dossier))
-        .routes(routes!(qualify_lead))
+        .routes(routes!(qualify))
         .routes(routes!(unqualify))
         .routes(routes!(reject))
         .routes(routes!(restore))
@@ -306,7 +306,7 @@ where
 ///
 /// Because you say so. A lead that is qualified already is answered as it is.
 #[utoipa::path(post, path = "/v1/leads/{id}/qualify", tag = "leads", request_body = Remark)]
-async fn qualify_lead(
+async fn qualify(
     State(app): State<App>,
     caller: Caller<Report>,
     Path((id,)): Path<(LeadId,)>,
