@@ -36,14 +36,14 @@ use goodword_core::{text::Line, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, marker::PhantomData};
 use utoipa::{
-    IntoResponses, ToSchema,
+    IntoResponses, OpenApi, ToSchema,
     openapi::{HeaderBuilder, RefOr, Response as ResponseDoc},
 };
 use utoipa_axum::router::OpenApiRouter;
 
 /// All routes, with their documentation.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+    OpenApiRouter::with_openapi(Uncollected::openapi())
         .merge(account::router())
         .merge(campaigns::router())
         .merge(reward_definitions::router())
@@ -59,6 +59,11 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(statistics::router())
         .merge(imports::router())
 }
+
+/// Schemas that utoipa does not find by itself: those that only parameters or only lists refer to.
+#[derive(OpenApi)]
+#[openapi(components(schemas(Order, rewards::RewardKind, crate::engine::visit::VisitView)))]
+struct Uncollected;
 
 /// What each part of the reference is about.
 pub const CHAPTERS: &[Chapter] = &[

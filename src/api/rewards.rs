@@ -38,7 +38,7 @@ pub fn router() -> OpenApiRouter<App> {
 
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum RewardKind {
+pub(super) enum RewardKind {
     Fixed,
     Commission,
     Custom,
