@@ -117,7 +117,7 @@ pub struct KeyWithSecret {
 ///
 /// For this side. The secret is in this answer only; for that reason an Idempotency-Key
 /// is not taken here.
-#[utoipa::path(post, path = "/v1/api-keys", tag = "account", request_body = NewKey, responses((status = 201, description = "Made.", body = KeyWithSecret)))]
+#[utoipa::path(post, path = "/v1/api-keys", tag = "account", request_body = NewKey, extensions(("x-goodword-unkeyed" = json!(true))), responses((status = 201, description = "Made.", body = KeyWithSecret)))]
 async fn create_key(State(app): State<App>, caller: Caller<Admin>, body: Body<NewKey>) -> Result<crate::http::Created<KeyWithSecret>, Problem> {
     let secret = Secret::new(caller.space.is_test(), &random_bytes());
     let create = CreateKey { name: body.value.name, scopes: body.value.scopes, space: caller.space, secret: secret.clone() };
@@ -197,7 +197,7 @@ struct ClockChange {
 /// Forward, by seconds, by days or to a time. Holds that end by then have ended when
 /// this is answered. Only with a key of the test side.
 #[utoipa::path(post, path = "/v1/test/clock", tag = "account", request_body = ClockChange)]
-async fn move_clock(State(app): State<App>, caller: Caller<Admin>, body: Body<ClockChange>) -> Result<Json<Clock>, Problem> {
+async fn move_clock(State(app): State<App>, caller: Caller<Admin>, key: IdempotencyKey, body: Body<ClockChange>) -> Result<Done<Clock>, Problem> {
     let change = body.value;
     let to = match (change.advance_seconds, change.advance_days, change.now) {
         (Some(seconds), None, None) => ClockMove::By(seconds.saturating_mul(1_000)),
@@ -205,8 +205,11 @@ async fn move_clock(State(app): State<App>, caller: Caller<Admin>, body: Body<Cl
         (None, None, Some(at)) => ClockMove::To(at),
         _ => return Err(Problem::invalid("/now", "one of advance_seconds, advance_days and now")),
     };
-    let ahead_ms = app.engine.run(super::context(&app, &caller, None)?, MoveClock { to }).await?;
+    let wall = app.engine.wall();
+    let act = MoveClock { to };
+    let clock = move |ahead_ms: &i64| Clock { now: wall.plus_ms(*ahead_ms), ahead_seconds: ahead_ms / 1_000 };
+    let done = super::write(&app, &caller, None, key, body.raw_hash, act, move |ahead_ms| (StatusCode::OK, clock(ahead_ms))).await?;
     app.engine.forget().await?;
     app.engine.tick().await?;
-    Ok(Json(Clock { now: app.engine.now(caller.space), ahead_seconds: ahead_ms / 1_000 }))
+    Ok(done)
 }

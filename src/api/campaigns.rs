@@ -5,9 +5,8 @@ use crate::{
     engine::{
         campaign::{self, Campaign, CampaignFilter, Change, Create, Delete, Edit, SetStatus, VersionRecord},
         trial::{self, Trial},
-        work::Act,
     },
-    http::{App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Versioned, Write},
+    http::{App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Versioned, Write, extract::Nothing},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -181,38 +180,63 @@ async fn delete(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path
     Ok(NoContent)
 }
 
-async fn set_status<A: Act<Output = Campaign>>(app: &App, caller: &Caller<Write>, act: A) -> Result<Json<CampaignView>, Problem> {
-    let campaign = app.engine.run(super::context(app, caller, None)?, act).await?;
+async fn set_status(app: &App, caller: &Caller<Write>, key: IdempotencyKey, raw_hash: [u8; 32], act: SetStatus) -> Result<Done<CampaignView>, Problem> {
+    let url = app.engine.shared().public_url.clone();
+    let done = super::write(app, caller, None, key, raw_hash, act, move |campaign| (StatusCode::OK, view(campaign, &url))).await?;
     app.engine.forget().await?;
-    Ok(Json(view(&campaign, &app.engine.shared().public_url)))
+    Ok(done)
 }
 
 /// Publish a campaign
-#[utoipa::path(post, path = "/v1/campaigns/{id}/publish", tag = "campaigns")]
-async fn publish(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(CampaignId,)>) -> Result<Json<CampaignView>, Problem> {
-    set_status(&app, &caller, SetStatus { id, status: CampaignStatus::Live }).await
+#[utoipa::path(post, path = "/v1/campaigns/{id}/publish", tag = "campaigns", request_body = Nothing)]
+async fn publish(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(CampaignId,)>,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Done<CampaignView>, Problem> {
+    set_status(&app, &caller, key, body.raw_hash, SetStatus { id, status: CampaignStatus::Live }).await
 }
 
 /// Pause a campaign
 ///
 /// What happens while it is paused does not count; what happened before still does.
-#[utoipa::path(post, path = "/v1/campaigns/{id}/pause", tag = "campaigns")]
-async fn pause(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(CampaignId,)>) -> Result<Json<CampaignView>, Problem> {
-    set_status(&app, &caller, SetStatus { id, status: CampaignStatus::Paused }).await
+#[utoipa::path(post, path = "/v1/campaigns/{id}/pause", tag = "campaigns", request_body = Nothing)]
+async fn pause(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(CampaignId,)>,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Done<CampaignView>, Problem> {
+    set_status(&app, &caller, key, body.raw_hash, SetStatus { id, status: CampaignStatus::Paused }).await
 }
 
 /// Resume a campaign
-#[utoipa::path(post, path = "/v1/campaigns/{id}/resume", tag = "campaigns")]
-async fn resume(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(CampaignId,)>) -> Result<Json<CampaignView>, Problem> {
-    set_status(&app, &caller, SetStatus { id, status: CampaignStatus::Live }).await
+#[utoipa::path(post, path = "/v1/campaigns/{id}/resume", tag = "campaigns", request_body = Nothing)]
+async fn resume(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(CampaignId,)>,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Done<CampaignView>, Problem> {
+    set_status(&app, &caller, key, body.raw_hash, SetStatus { id, status: CampaignStatus::Live }).await
 }
 
 /// End a campaign
 ///
 /// Nobody can join any more; rewards that are due are still reviewed and issued.
-#[utoipa::path(post, path = "/v1/campaigns/{id}/end", tag = "campaigns")]
-async fn end(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(CampaignId,)>) -> Result<Json<CampaignView>, Problem> {
-    set_status(&app, &caller, SetStatus { id, status: CampaignStatus::Ended }).await
+#[utoipa::path(post, path = "/v1/campaigns/{id}/end", tag = "campaigns", request_body = Nothing)]
+async fn end(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(CampaignId,)>,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Done<CampaignView>, Problem> {
+    set_status(&app, &caller, key, body.raw_hash, SetStatus { id, status: CampaignStatus::Ended }).await
 }
 
 /// One version of a campaign's configuration.
@@ -283,16 +307,16 @@ async fn version(State(app): State<App>, caller: Caller<Read>, Path((id, version
 /// Restore a version of a campaign
 ///
 /// The configuration of that version becomes the next version.
-#[utoipa::path(post, path = "/v1/campaigns/{id}/versions/{version}/restore", tag = "campaigns", params(IfMatch))]
+#[utoipa::path(post, path = "/v1/campaigns/{id}/versions/{version}/restore", tag = "campaigns", params(IfMatch), request_body = Nothing)]
 async fn restore(
     State(app): State<App>,
     caller: Caller<Write>,
     Path((id, version)): Path<(CampaignId, i64)>,
     IfMatch(if_version): IfMatch,
-) -> Result<Json<CampaignView>, Problem> {
-    let (campaign, _) = app.engine.run(super::context(&app, &caller, None)?, Edit { id, if_version, change: Change::Restore(version) }).await?;
-    app.engine.forget().await?;
-    Ok(Json(view(&campaign, &app.engine.shared().public_url)))
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Done<CampaignView>, Problem> {
+    change(&app, &caller, key, body.raw_hash, Edit { id, if_version, change: Change::Restore(version) }).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -307,7 +331,7 @@ struct RuleToTry {
 /// Try a rule on the past
 ///
 /// What would have come of the campaign's leads under another rule. Changes nothing.
-#[utoipa::path(post, path = "/v1/campaigns/{id}/try-rule", tag = "campaigns", request_body = RuleToTry)]
+#[utoipa::path(post, path = "/v1/campaigns/{id}/try-rule", tag = "campaigns", request_body = RuleToTry, extensions(("x-goodword-unkeyed" = json!(true))))]
 async fn try_rule(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(CampaignId,)>, body: Body<RuleToTry>) -> Result<Json<Trial>, Problem> {
     let RuleToTry { rule, days } = body.value;
     let days = days.unwrap_or(30);

@@ -140,7 +140,7 @@ pub struct ItemResults {
 ///
 /// Up to 100 at once; each is decided by itself, and one that fails stops no other. Give
 /// each an `external_id` to make sending the batch again harmless.
-#[utoipa::path(post, path = "/v1/qualifications/batch", tag = "qualifications", request_body = NewQualifications)]
+#[utoipa::path(post, path = "/v1/qualifications/batch", tag = "qualifications", request_body = NewQualifications, extensions(("x-goodword-unkeyed" = json!(true))))]
 async fn batch(State(app): State<App>, caller: Caller<Report>, body: Body<NewQualifications>) -> Result<Json<ItemResults>, Problem> {
     if !(1..=100).contains(&body.value.qualifications.len()) {
         return Err(Problem::invalid("/qualifications", "1 to 100 qualifications"));

@@ -324,7 +324,7 @@ pub struct BulkResults {
 /// Do one thing to many rewards
 ///
 /// Up to 100; each by itself. Sending it again is harmless: what is done is done.
-#[utoipa::path(post, path = "/v1/rewards/actions", tag = "rewards", request_body = Bulk)]
+#[utoipa::path(post, path = "/v1/rewards/actions", tag = "rewards", request_body = Bulk, extensions(("x-goodword-unkeyed" = json!(true))))]
 async fn bulk(State(app): State<App>, caller: Caller<Rewards>, body: Body<Bulk>) -> Result<Json<BulkResults>, Problem> {
     let Bulk { action, ids, note: remark } = body.value;
     let remark = note(remark)?;

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+// `$word` is a tt and no literal: utoipa reads the names of serde only from bare tokens.
 macro_rules! events {
-    ($($name:ident $word:literal $label:literal $sentence:literal;)*) => {
+    ($($name:ident $word:tt $label:literal $sentence:literal;)*) => {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
         pub enum EventType { $(#[serde(rename = $word)] $name,)* }
 

@@ -33,7 +33,10 @@ and unknown fields and parameters are refused. Every write takes an `Idempotency
 Errors are RFC 9457 problems that name the field, the reason and the next step.";
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
-const WRITES: [&str; 4] = ["post", "put", "patch", "delete"];
+/// What HTTP does not call idempotent already, or changes something with a body.
+const KEYED: [&str; 3] = ["post", "put", "patch"];
+/// `extensions(("x-goodword-unkeyed" = json!(true)))` of a write that takes no key, and says why.
+const UNKEYED: &str = "x-goodword-unkeyed";
 
 /// Completes what the routes say of themselves: title, server, chapters, keys, the common answers, and the
 /// schemas that answers refer to.
@@ -60,6 +63,7 @@ pub fn document(routes: &OpenApi, config: &Config, chapters: &[Chapter]) -> Valu
         .collect();
     document["components"]["parameters"] = parameters.into();
     lift_schemas(&mut document);
+    merge_flattened(&mut document);
     name_operations(&mut document);
     name_writes(&mut document);
     drop_impossible(&mut document);
@@ -130,6 +134,36 @@ fn lift_schemas(document: &mut Value) {
     }
 }
 
+/// A struct with a flattened one comes as `allOf`. Where the parts refuse what they do not know, each refuses
+/// the other's members; so the members are put into one object.
+fn merge_flattened(document: &mut Value) {
+    fn merged(schemas: &Map<String, Value>, schema: &Value) -> Option<Map<String, Value>> {
+        let name = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/components/schemas/"));
+        let schema = name.map_or(Some(schema), |name| schemas.get(name))?.as_object()?;
+        let Some(parts) = schema.get("allOf").and_then(Value::as_array) else { return schema.contains_key("properties").then(|| schema.clone()) };
+        let mut whole = Map::from_iter([("type".to_owned(), json!("object"))]);
+        for part in parts {
+            let part = merged(schemas, part)?;
+            for (key, value) in part {
+                match (whole.get_mut(&key), value) {
+                    (Some(Value::Object(members)), Value::Object(more)) => members.extend(more),
+                    (Some(Value::Array(members)), Value::Array(more)) => members.extend(more),
+                    (Some(_), _) => {}
+                    (None, value) => drop(whole.insert(key, value)),
+                }
+            }
+        }
+        // What is said of a part is not said of the whole.
+        whole.remove("description");
+        whole.extend(schema.iter().filter(|(key, _)| *key != "allOf").map(|(key, value)| (key.clone(), value.clone())));
+        Some(whole)
+    }
+    let Some(schemas) = document["components"]["schemas"].as_object_mut() else { return };
+    let flattened = schemas.iter().filter(|(_, schema)| schema["allOf"].is_array());
+    let whole: Vec<_> = flattened.filter_map(|(name, schema)| Some((name.clone(), merged(schemas, schema)?.into()))).collect();
+    schemas.extend(whole);
+}
+
 /// Handlers are named within their file (`list`); outside they need their chapter, too (`leads_list`).
 fn name_operations(document: &mut Value) {
     each_operation(document, |_, operation| {
@@ -140,10 +174,11 @@ fn name_operations(document: &mut Value) {
     });
 }
 
-/// Every write with a key takes an `Idempotency-Key`.
+/// Every write with a key takes an `Idempotency-Key`, unless it says otherwise.
 fn name_writes(document: &mut Value) {
     each_operation(document, |method, operation| {
-        if WRITES.contains(&method) && !is_public(operation) {
+        let unkeyed = operation.remove(UNKEYED).is_some();
+        if KEYED.contains(&method) && !unkeyed && !is_public(operation) {
             let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
             if let Some(parameters) = parameters.as_array_mut()
                 && !parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key")

@@ -2,7 +2,7 @@
 //! with the first test that asks and stops by itself some seconds after the last test process has ended.
 mod postgres;
 
-pub use postgres::{Postgres, durable_postgres_url, postgres_url};
+pub use postgres::{OwnPostgres, Postgres, durable_postgres_url, postgres_url};
 
 /// Keeps the folder of a SQLite database; it goes when this is dropped.
 pub struct Sqlite(tempfile::TempDir);

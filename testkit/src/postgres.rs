@@ -33,6 +33,43 @@ pub fn durable_postgres_url() -> Option<(Postgres, String)> {
     url(Kind::Durable)
 }
 
+/// A durable cluster for one test alone, which may crash it. It goes with this guard.
+pub struct OwnPostgres {
+    cluster: Cluster,
+    _folder: tempfile::TempDir,
+}
+
+impl OwnPostgres {
+    /// `None` as for [`postgres_url`].
+    pub fn start() -> Option<Self> {
+        let binaries = binaries_or_notice()?;
+        // PostgreSQL's user has to get through; what is inside belongs to it.
+        let folder = tempfile::Builder::new()
+            .prefix("goodword-pg-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .tempdir()
+            .expect("create a temporary folder");
+        let cluster = Cluster::at(folder.path().to_owned(), Kind::Durable, binaries);
+        cluster.create().and_then(|()| cluster.launch()).unwrap_or_else(|e| panic!("start PostgreSQL in {}: {e}", cluster.folder.display()));
+        Some(OwnPostgres { cluster, _folder: folder })
+    }
+
+    pub fn url(&self) -> String {
+        self.cluster.url()
+    }
+
+    /// Stops the server as a crash does, and starts it again.
+    pub fn crash(&self) {
+        self.cluster.pg_ctl(&["stop", "-m", "immediate"]).and_then(|()| self.cluster.launch()).unwrap_or_else(|e| panic!("crash PostgreSQL: {e}"));
+    }
+}
+
+impl Drop for OwnPostgres {
+    fn drop(&mut self) {
+        let _ = self.cluster.pg_ctl(&["stop", "-m", "immediate"]);
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Kind {
     Fast,
@@ -69,12 +106,7 @@ impl Server {
         if let Ok(url) = std::env::var(SERVER_VARIABLE) {
             return Some(Server { psql: "psql".into(), url });
         }
-        let Some(binaries) = binaries() else {
-            assert!(std::env::var_os("CI").is_none(), "PostgreSQL is not installed, and CI tests both databases");
-            eprintln!("\n*** PostgreSQL is not installed: this test ran on SQLite only ***\n");
-            return None;
-        };
-        let cluster = Cluster::new(kind, binaries);
+        let cluster = Cluster::shared(kind, binaries_or_notice()?);
         cluster.start().unwrap_or_else(|e| panic!("start PostgreSQL in {}: {e}", cluster.folder.display()));
         Some(Server { psql: cluster.binaries.join("psql"), url: cluster.url() })
     }
@@ -101,15 +133,19 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn new(kind: Kind, binaries: PathBuf) -> Self {
-        // Who owns a new file is who we are; std does not tell otherwise.
-        let user = tempfile::tempfile().and_then(|file| file.metadata()).map_or(0, |file| file.uid());
+    /// The one that all tests of this user share.
+    fn shared(kind: Kind, binaries: PathBuf) -> Self {
         let suffix = match kind {
             Kind::Fast => "",
             Kind::Durable => "-durable",
         };
         // Not below TMPDIR's longer names: the path of a Unix socket has room for about a hundred bytes.
-        let folder = PathBuf::from(format!("/tmp/goodword-postgres-{user}{suffix}"));
+        let folder = PathBuf::from(format!("/tmp/goodword-postgres-{}{suffix}", user()));
+        Self::at(folder, kind, binaries)
+    }
+
+    fn at(folder: PathBuf, kind: Kind, binaries: PathBuf) -> Self {
+        let user = user();
         Cluster { kind, folder, binaries, user, as_user: (user == 0).then_some("postgres") }
     }
 
@@ -138,6 +174,8 @@ impl Cluster {
         file.lock_shared().map_err(|e| e.to_string())?;
         if !self.is_running() {
             self.create()?;
+            self.launch()?;
+            self.supervise()?;
         }
         alive.push((self.folder.clone(), file));
         drop(guard);
@@ -176,14 +214,16 @@ impl Cluster {
         if let Some(user) = self.as_user {
             run(Command::new("chown").arg(user).arg(self.socket()))?;
         }
-        run(self.command("initdb").args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]).arg(self.data()))?;
+        run(self.command("initdb").args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]).arg(self.data()))
+    }
+
+    fn launch(&self) -> Result<(), String> {
         let mut settings = format!("-c listen_addresses= -c unix_socket_directories={} -c max_connections=500", self.socket().display());
         if matches!(self.kind, Kind::Fast) {
             settings += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off";
         }
         let log = self.socket().join("log");
-        self.pg_ctl(&["start", "-w", "-o", &settings, "-l", &log.display().to_string()])?;
-        self.supervise()
+        self.pg_ctl(&["start", "-w", "-o", &settings, "-l", &log.display().to_string()])
     }
 
     /// Starts the supervisor. It looks every 5 s and goes by two looks, so that the pause between two test
@@ -237,6 +277,20 @@ impl Cluster {
         let program = self.binaries.join(program);
         self.as_user.map_or_else(|| format!("'{}'", program.display()), |user| format!("runuser -u {user} -- '{}'", program.display()))
     }
+}
+
+/// Who owns a new file is who we are; std does not tell otherwise.
+fn user() -> u32 {
+    tempfile::tempfile().and_then(|file| file.metadata()).map_or(0, |file| file.uid())
+}
+
+fn binaries_or_notice() -> Option<PathBuf> {
+    let found = binaries();
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "PostgreSQL is not installed, and CI tests both databases");
+        eprintln!("\n*** PostgreSQL is not installed: this test ran on SQLite only ***\n");
+    }
+    found
 }
 
 /// The folder of PostgreSQL's programs, of the newest version installed.

@@ -85,8 +85,7 @@ pub struct Operation<'d> {
 impl<'d> Operation<'d> {
     pub fn all(document: &'d Value) -> Vec<Self> {
         let paths = document["paths"].as_object().unwrap();
-        let operations =
-            paths.iter().flat_map(|(path, item)| item.as_object().unwrap().iter().map(move |(method, content)| Self { method, path, content }));
+        let operations = paths.iter().flat_map(|(path, item)| item.as_object().unwrap().iter().map(move |(method, content)| Self { method, path, content }));
         operations.filter(|operation| ["get", "post", "put", "patch", "delete"].contains(&operation.method)).collect()
     }
 
