@@ -84,6 +84,7 @@ impl Side {
             let id = match self.id_for(&parameter["schema"]) {
                 Some(id) => id,
                 None if name == "version" => "1",
+                None if operation.is_public() => "a-secret-that-nobody-knows",
                 None => panic!("{}: tests/isolation.rs must learn to make {name}: {}", operation.name(), parameter["schema"]),
             };
             path.replace(&format!("{{{name}}}"), id)
@@ -209,7 +210,8 @@ fn assert_tells_nothing(answer: &Answer, owner: &Side) {
 async fn ids_in_the_path_are_not_there_for_anybody_else() {
     goodword_testkit::on_both(async |url| {
         let world = World::make(&url).await;
-        let with_ids: Vec<_> = world.operations().into_iter().filter(|operation| operation.path.contains('{')).collect();
+        // What needs no key opens with the secret in its address.
+        let with_ids: Vec<_> = world.operations().into_iter().filter(|operation| operation.path.contains('{') && !operation.is_public()).collect();
         assert!(with_ids.len() > 30, "the document has operations with ids");
         world
             .as_strangers(async |owner, key| {
