@@ -19,7 +19,7 @@ fn a_second_server_on_the_same_folder_is_refused_and_says_why() {
     let second = setup.command().output().unwrap();
     assert!(!second.status.success());
     let said = String::from_utf8(second.stderr).unwrap();
-    assert!(said.contains("goodword.db") && said.contains("in use"), "{said}");
+    assert!(said.contains(&format!("another goodword process (pid {}) is using", first.pid())) && said.contains("goodword.db"), "{said}");
     assert!(!said.contains("panicked"), "{said}");
 
     // The first goes on, and the folder is free once it has gone, whichever way.

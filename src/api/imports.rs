@@ -229,7 +229,8 @@ struct Wanted {
 
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Shape {
+#[schema(as = ExportFormat)]
+pub(super) enum Shape {
     #[default]
     Csv,
     Jsonl,

@@ -71,7 +71,7 @@ pub struct HookWithUrl {
 /// Create an inbound hook
 ///
 /// The address is in this answer only; for that reason an Idempotency-Key is not taken here.
-#[utoipa::path(post, path = "/v1/inbound-hooks", tag = "inbound hooks", request_body = NewHook)]
+#[utoipa::path(post, path = "/v1/inbound-hooks", tag = "inbound hooks", request_body = NewHook, extensions(("x-goodword-unkeyed" = json!(true))))]
 async fn create(State(app): State<App>, caller: Caller<Write>, body: Body<NewHook>) -> Result<Created<HookWithUrl>, Problem> {
     let secret = Secret::new(caller.space.is_test(), &random_bytes());
     let token = secret.reveal().replace("gw_", "in_");
@@ -121,7 +121,7 @@ async fn delete(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Trial {
+struct MappingToTry {
     /// The mapping to try; the hook's own where absent.
     mapping: Option<Mapping>,
     /// The payload to try it on; the last one that came in where absent.
@@ -143,8 +143,8 @@ pub struct Preview {
 /// Try a mapping
 ///
 /// On the last payload that came in, or on one of your own. Changes nothing.
-#[utoipa::path(post, path = "/v1/inbound-hooks/{id}/preview", tag = "inbound hooks", request_body = Trial)]
-async fn preview(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(InboundHookId,)>, body: Body<Trial>) -> Result<Json<Preview>, Problem> {
+#[utoipa::path(post, path = "/v1/inbound-hooks/{id}/preview", tag = "inbound hooks", request_body = MappingToTry, extensions(("x-goodword-unkeyed" = json!(true))))]
+async fn preview(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(InboundHookId,)>, body: Body<MappingToTry>) -> Result<Json<Preview>, Problem> {
     let space = caller.space;
     let (hook, last) =
         app.engine.read(move |tx| Box::pin(async move { Ok((inbound::get(tx, space, id).await?, inbound::last_payload(tx, space, id).await?)) })).await?;

@@ -62,7 +62,7 @@ pub fn router() -> OpenApiRouter<App> {
 
 /// Schemas that utoipa does not find by itself: those that only parameters or only lists refer to.
 #[derive(OpenApi)]
-#[openapi(components(schemas(Order, rewards::RewardKind, crate::engine::visit::VisitView)))]
+#[openapi(components(schemas(Order, rewards::RewardKind, imports::Shape, engine::export::Kind, engine::import::Kind, engine::visit::VisitView)))]
 struct Uncollected;
 
 /// What each part of the reference is about.

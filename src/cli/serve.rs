@@ -42,8 +42,10 @@ async fn serve(mut config: Config) -> Result {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let background = tokio::spawn(engine.clone().run_background(config.visit_ip_days, stopped));
     let app = App::new(engine, config);
+    // Before anybody is told that it is ready: from then on it stops in good order.
+    let asked_to_stop = server::stop_signal();
     welcome(&app.config, set_up.as_ref());
-    server::serve(listener, routes::router(app.clone()), &app, server::stop_signal()).await;
+    server::serve(listener, routes::router(app.clone()), &app, asked_to_stop).await;
 
     // What still works is told to stop, what is still kept in memory is written, and then the database closes.
     let _ = stop.send(true);

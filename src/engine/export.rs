@@ -27,6 +27,7 @@ use utoipa::ToSchema;
 /// What can be exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ExportKind)]
 pub enum Kind {
     Referrers,
     Leads,

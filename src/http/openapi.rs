@@ -129,7 +129,8 @@ fn lift_schemas(document: &mut Value) {
     });
     if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
         for (name, schema) in lifted {
-            schemas.entry(name).or_insert(schema);
+            let kept = schemas.entry(name.as_str()).or_insert_with(|| schema.clone());
+            debug_assert_eq!(*kept, schema, "two schemas are called {name}: give one another name with #[schema(as = …)]");
         }
     }
 }
