@@ -77,23 +77,37 @@ impl<K> Id<K> {
 
 /// Mints ids from an instant and a seed: the same two give the same ids in the same
 /// order, so that a command which is applied again says the same thing.
+///
+/// The seed's first 12 bits are the fraction of the instant's millisecond (see
+/// [`Mint::seed`]) and become those of the ids, so that what came one after the other
+/// within a millisecond is in that order too.
 #[derive(Debug, Clone)]
 pub struct Mint {
     at_ms: u64,
+    fraction: u16,
     state: u128,
 }
 
+/// UUIDv7 has room for 12 bits between the milliseconds and the variant.
+const FRACTION_BITS: u32 = 12;
+const FRACTION_SHIFT: u32 = u128::BITS - FRACTION_BITS;
+
 impl Mint {
     pub const fn new(at: Timestamp, seed: u128) -> Self {
-        Self { at_ms: at.ms() as u64, state: seed }
+        Self { at_ms: at.ms() as u64, fraction: (seed >> FRACTION_SHIFT) as u16, state: seed }
+    }
+
+    /// A seed of random bits for an instant so many nanoseconds into its millisecond.
+    pub const fn seed(random: u128, nanoseconds: u32) -> u128 {
+        let fraction = (nanoseconds as u128 * (1 << FRACTION_BITS) / 1_000_000) & ((1 << FRACTION_BITS) - 1);
+        random >> FRACTION_BITS | fraction << FRACTION_SHIFT
     }
 
     /// The next id, ordered by the instant and random within it.
     pub fn id<K>(&mut self) -> Id<K> {
-        let (high, low) = (self.random(), self.random());
         let mut random = [0u8; 10];
-        random[..8].copy_from_slice(&high.to_be_bytes());
-        random[8..].copy_from_slice(&low.to_be_bytes()[..2]);
+        random[..2].copy_from_slice(&self.fraction.to_be_bytes());
+        random[2..].copy_from_slice(&self.random().to_be_bytes());
         Id::from_uuid(uuid::Builder::from_unix_timestamp_millis(self.at_ms, &random).into_uuid())
     }
 
@@ -241,5 +255,10 @@ mod tests {
         assert_eq!(ids.len(), 10_000);
         assert_eq!(mint(5).id::<Event>(), mint(5).id::<Event>());
         assert!(mint(1_000).id::<Event>().to_string() < mint(1_001).id::<Event>().to_string());
+        let within = |nanoseconds| Mint::new(Timestamp::from_ms(1_000), Mint::seed(u128::MAX / 3, nanoseconds)).id::<Event>();
+        for nanoseconds in (0..999_000).step_by(1_000) {
+            assert!(within(nanoseconds) < within(nanoseconds + 1_000));
+        }
+        assert!(within(999_999).to_string() < mint(1_001).id::<Event>().to_string());
     }
 }

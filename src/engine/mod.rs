@@ -45,7 +45,7 @@ pub use error::{Error, Result};
 
 use access::Access;
 use futures_util::future::BoxFuture;
-use goodword_core::{campaign::CampaignStatus, text::Code, time::Timestamp};
+use goodword_core::{campaign::CampaignStatus, ids::Mint, text::Code, time::Timestamp};
 use goodword_store::{self as store, Arg, Migration, Store, StoreStats, Tx};
 use quick_cache::sync::Cache;
 use std::{
@@ -206,18 +206,23 @@ impl Engine {
 
     /// The machine's clock.
     pub fn wall(&self) -> Timestamp {
-        Timestamp::from_ms(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as i64))
+        Timestamp::from_ms(age().as_millis() as i64)
     }
 
     /// The clock of a side.
     pub fn now(&self, space: Space) -> Timestamp {
-        let ahead = if space.is_test() { self.0.clocks.read().ok().and_then(|clocks| clocks.get(&space).copied()).unwrap_or(0) } else { 0 };
-        self.wall().plus_ms(ahead)
+        self.wall().plus_ms(self.ahead_ms(space))
+    }
+
+    fn ahead_ms(&self, space: Space) -> i64 {
+        if space.is_test() { self.0.clocks.read().ok().and_then(|clocks| clocks.get(&space).copied()).unwrap_or(0) } else { 0 }
     }
 
     /// A context for a caller, now.
     pub fn context(&self, space: Space, actor: &str, source: &str) -> Context {
-        Context { space, now: self.now(space), actor: actor.into(), source: source.into(), seed: seed() }
+        let age = age();
+        let now = Timestamp::from_ms(age.as_millis() as i64).plus_ms(self.ahead_ms(space));
+        Context { space, now, actor: actor.into(), source: source.into(), seed: seed(age) }
     }
 
     /// Makes a change. Durable when it returns.
@@ -231,7 +236,7 @@ impl Engine {
             let change = Change { context: context.clone(), shared: self.0.shared.clone(), act: act.clone(), answers: answers.clone() };
             match self.0.store.write(change).await {
                 // A code that was drawn belongs to somebody: draw another.
-                Err(Error::Store(error)) if error.is_conflict_on("codes") => context.seed = seed(),
+                Err(Error::Store(error)) if error.is_conflict_on("codes") => context.seed = seed(age()),
                 Err(Error::Unanswered(questions)) => answers.extend(questions.into_iter().map(|question| {
                     let verdict = question.answer();
                     (question, verdict)
@@ -396,8 +401,13 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-fn seed() -> u128 {
-    u128::from_ne_bytes(random_bytes())
+/// Since 1970, by the machine's clock.
+fn age() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn seed(age: Duration) -> u128 {
+    Mint::seed(u128::from_ne_bytes(random_bytes()), age.subsec_nanos() % 1_000_000)
 }
 
 /// Whether the public may see a campaign's pages.

@@ -1101,43 +1101,24 @@ impl Act for Erase {
         // of somebody else. Erasures are rare, so whole tables are read.
         let id_quoted = format!("%{}%", person.lead().to_string().trim_start_matches("lead_"));
         let email_quoted = quoted(&person.email);
-        let args = [own[0], own[1], id_quoted.as_str().into(), email_quoted.as_str().into()];
         let by_email = [own[0], own[1], email_quoted.as_str().into()];
-        work.tx
-            .execute(
-                "UPDATE signals SET payload = '{\"erased\":true}' WHERE space = $1 AND (participant_id = $2 OR lower(payload) LIKE $3 ESCAPE '\\')",
-                &by_email,
-            )
-            .await?;
-        work.tx
-            .execute("UPDATE signals SET checks = '[]' WHERE space = $1 AND lower(checks) LIKE $2 ESCAPE '\\'", &[own[0], email_quoted.as_str().into()])
-            .await?;
-        work.tx
-            .execute(
-                "UPDATE events SET body = '{\"erased\":true}' WHERE space = $1 AND (participant_id = $2 OR body LIKE $3 OR lower(body) LIKE $4 ESCAPE '\\')",
-                &args,
-            )
-            .await?;
-        work.tx
-            .execute(
-                "UPDATE idempotency SET body = '{\"erased\":true}' WHERE space = $1 AND (body LIKE $2 OR lower(body) LIKE $3 ESCAPE '\\')",
-                &[own[0], id_quoted.as_str().into(), email_quoted.as_str().into()],
-            )
-            .await?;
-        work.tx.execute("UPDATE conversions SET properties = '{}' WHERE space = $1 AND participant_id = $2", &own).await?;
-        work.tx
-            .execute(
-                "UPDATE visits SET ip = NULL, visitor = NULL WHERE space = $1 AND (participant_id = $2 OR visitor = $3)",
-                &[own[0], own[1], person.visitor.into()],
-            )
-            .await?;
-        work.tx.execute("UPDATE rewards SET note = NULL WHERE space = $1 AND (beneficiary_id = $2 OR lead_id = $2)", &own).await?;
-        work.tx
-            .execute(
-                "UPDATE reward_entries SET note = NULL WHERE space = $1 AND reward_id IN (SELECT id FROM rewards WHERE space = $1 AND (beneficiary_id = $2 OR lead_id = $2))",
-                &own,
-            )
-            .await?;
+        for sql in [
+            "UPDATE signals SET payload = '{\"erased\":true}' WHERE space = $1 AND (participant_id = $2 OR lower(payload) LIKE $3 ESCAPE '\\')",
+            "UPDATE conversions SET properties = '{}' WHERE space = $1 AND (participant_id = $2 OR lower(properties) LIKE $3 ESCAPE '\\')",
+            "UPDATE rewards SET note = NULL WHERE space = $1 AND (beneficiary_id = $2 OR lead_id = $2 OR lower(note) LIKE $3 ESCAPE '\\')",
+            "UPDATE reward_entries SET note = NULL WHERE space = $1 AND (lower(note) LIKE $3 ESCAPE '\\' OR reward_id IN (SELECT id FROM rewards WHERE space = $1 AND (beneficiary_id = $2 OR lead_id = $2)))",
+        ] {
+            work.tx.execute(sql, &by_email).await?;
+        }
+        work.tx.execute("UPDATE signals SET checks = '[]' WHERE space = $1 AND lower(checks) LIKE $2 ESCAPE '\\'", &[own[0], by_email[2]]).await?;
+        for sql in [
+            "UPDATE events SET body = '{\"erased\":true}' WHERE space = $1 AND (body LIKE $2 OR lower(body) LIKE $3 ESCAPE '\\')",
+            "UPDATE idempotency SET body = '{\"erased\":true}' WHERE space = $1 AND (body LIKE $2 OR lower(body) LIKE $3 ESCAPE '\\')",
+        ] {
+            work.tx.execute(sql, &[own[0], id_quoted.as_str().into(), by_email[2]]).await?;
+        }
+        let visits = "UPDATE visits SET ip = NULL, visitor = NULL WHERE space = $1 AND (participant_id = $2 OR visitor = $3)";
+        work.tx.execute(visits, &[own[0], own[1], person.visitor.into()]).await?;
         let signal = work.signal("participant.erase", Some(campaign.id), Some(id), &json!({}));
         let decision = Decision::applied(Vec::new());
         let data = view::EventData { campaign: Some(campaign.reference()), evidence: Some(evidence(signal.id, &decision)), ..Default::default() };

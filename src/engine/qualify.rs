@@ -975,16 +975,22 @@ impl Case {
             rows[i].counts = true;
             let referrer = ReferrerFacts { was_suspended: None, ..self.referrer.referrer_facts() };
             let considered = self.consider(&rows[i], &progress(rows, None, rule), verdicts.next().as_ref(), referrer);
+            let was = rows[i].reason;
             rows[i].counts = considered.counts;
             rows[i].reason = considered.decision.reason;
-            if considered.counts {
-                any = true;
-                let row = &rows[i];
-                let args = [work.context.space.into(), row.id.uuid().into()];
+            let row = &rows[i];
+            if row.counts || row.reason != was {
+                let args = [work.context.space.into(), row.id.uuid().into(), row.counts.into()];
                 let reason = row.reason.as_str();
                 work.tx
-                    .execute("UPDATE conversions SET counts = TRUE, reason = $3 WHERE space = $1 AND id = $2", &[args[0], args[1], reason.as_str().into()])
+                    .execute(
+                        "UPDATE conversions SET counts = $3, reason = $4 WHERE space = $1 AND id = $2",
+                        &[args[0], args[1], args[2], reason.as_str().into()],
+                    )
                     .await?;
+            }
+            if row.counts {
+                any = true;
                 let data = self.data(work.shared, Some(row.view(&self.campaign)), signal.id, &considered.decision);
                 work.emit(EventType::ConversionRecorded, &row.id, Some(self.lead.id), &data).await?;
             }
