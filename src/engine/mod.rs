@@ -110,10 +110,13 @@ impl Shared {
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
+/// SHA-256 of an API key.
+type KeyHash = [u8; 32];
+
 struct Inner {
     store: Store,
     shared: Arc<Shared>,
-    keys: RwLock<HashMap<[u8; 32], (Arc<Access>, Instant)>>,
+    keys: RwLock<HashMap<KeyHash, (Arc<Access>, Instant)>>,
     used_keys: Mutex<HashMap<Uuid, Timestamp>>,
     clocks: RwLock<HashMap<Space, i64>>,
     links: Cache<String, (Arc<visit::Link>, u64)>,

@@ -1023,8 +1023,8 @@ fn explain(campaign: &Campaign, lead: &Participant, referrer: &Participant, rows
     }
     let failed = checks.iter().find(|check| check.failed()).map(|check| check.reason);
     match failed {
-        Some(reason) => Decision { outcome: Outcome::Ignored, reason, checks: checks },
-        None => Decision { outcome: Outcome::Applied, reason: Reason::Done, checks: checks },
+        Some(reason) => Decision { outcome: Outcome::Ignored, reason, checks },
+        None => Decision { outcome: Outcome::Applied, reason: Reason::Done, checks },
     }
 }
 
