@@ -2,6 +2,7 @@
 
 mod backup;
 mod client;
+mod doctor;
 mod export;
 mod import;
 mod log;
@@ -56,6 +57,7 @@ enum Command {
     Export(export::Export),
     Backup(backup::Backup),
     Migrate(migrate::Migrate),
+    Doctor(doctor::Doctor),
     Openapi(openapi::Openapi),
     Version(version::Version),
 }
@@ -69,6 +71,7 @@ impl Cli {
             Command::Export(command) => command.run(),
             Command::Backup(command) => command.run(),
             Command::Migrate(command) => command.run(),
+            Command::Doctor(command) => command.run(),
             Command::Openapi(command) => command.run(),
             Command::Version(command) => command.run(),
         }
