@@ -468,6 +468,11 @@ pub struct ServerFlags(pub Flags);
 pub struct DataFlags(pub Flags);
 
 impl Flags {
+    /// Whether a key was given on the command line.
+    pub fn names(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+
     fn declare(command: Command, wanted: fn(&Setting) -> bool) -> Command {
         let file = Arg::new("config").long("config").value_name("FILE").help_heading(Group::Data.title()).value_parser(clap::value_parser!(PathBuf));
         let help = format!("The configuration file [default: {FILE_NAME} in the data folder] [env: GOODWORD_CONFIG]");

@@ -144,7 +144,12 @@ pub struct Preview {
 ///
 /// On the last payload that came in, or on one of your own. Changes nothing.
 #[utoipa::path(post, path = "/v1/inbound-hooks/{id}/preview", tag = "inbound hooks", request_body = MappingToTry, extensions(("x-goodword-unkeyed" = json!(true))))]
-async fn preview(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(InboundHookId,)>, body: Body<MappingToTry>) -> Result<Json<Preview>, Problem> {
+async fn preview(
+    State(app): State<App>,
+    caller: Caller<Read>,
+    Path((id,)): Path<(InboundHookId,)>,
+    body: Body<MappingToTry>,
+) -> Result<Json<Preview>, Problem> {
     let space = caller.space;
     let (hook, last) =
         app.engine.read(move |tx| Box::pin(async move { Ok((inbound::get(tx, space, id).await?, inbound::last_payload(tx, space, id).await?)) })).await?;

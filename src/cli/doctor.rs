@@ -208,8 +208,14 @@ fn folder(data: &Path, findings: &mut Findings) {
             let mend = "Every answered write waits for the disk. Put the data folder on a faster one, not on a network share.";
             findings.warn("disk", format!("it takes {} ms to keep a write", took.as_millis()), mend);
         }
-        Ok(took) => findings.ok("data folder", format!("{} can be written; the disk keeps a write within {:.1} ms", data.display(), took.as_secs_f64() * 1_000.0)),
-        Err(error) => findings.fail("data folder", format!("{} cannot be written: {error}", data.display()), format!("chown it to the server's user, or mend the disk: ls -ld {}", data.display())),
+        Ok(took) => {
+            findings.ok("data folder", format!("{} can be written; the disk keeps a write within {:.1} ms", data.display(), took.as_secs_f64() * 1_000.0))
+        }
+        Err(error) => findings.fail(
+            "data folder",
+            format!("{} cannot be written: {error}", data.display()),
+            format!("chown it to the server's user, or mend the disk: ls -ld {}", data.display()),
+        ),
     }
     match rustix::fs::statvfs(data) {
         Ok(stat) => {
@@ -272,7 +278,11 @@ async fn sqlite(config: &Config, findings: &mut Findings) {
     let mut options = Options::new(&url, MIGRATIONS);
     options.read_only = true;
     let Ok(metadata) = std::fs::metadata(&path) else {
-        return findings.warn("database", format!("{} is not there", path.display()), "`goodword serve` makes it at its first start. Or did you mean another --data DIR?");
+        return findings.warn(
+            "database",
+            format!("{} is not there", path.display()),
+            "`goodword serve` makes it at its first start. Or did you mean another --data DIR?",
+        );
     };
     if readable_by_others(&metadata) {
         findings.fail("database", format!("others may read {}", path.display()), format!("chmod 600 {}", path.display()));
@@ -298,7 +308,9 @@ async fn sqlite(config: &Config, findings: &mut Findings) {
             let mend = "Stop the server, keep the file, and restore the last backup; look at the disk.";
             findings.fail("database", format!("{} is damaged: {answer}", path.display()), mend);
         }
-        Ok(Err(error)) => findings.fail("database", format!("{} cannot be read: {error}", path.display()), "Is it a database of Goodword? Restore a backup if it is damaged."),
+        Ok(Err(error)) => {
+            findings.fail("database", format!("{} cannot be read: {error}", path.display()), "Is it a database of Goodword? Restore a backup if it is damaged.")
+        }
         Err(error) => findings.fail("database", error, "Run it again."),
     }
     let wal = std::fs::metadata(path.with_extension("db-wal")).map_or(0, |metadata| metadata.len());
@@ -421,7 +433,11 @@ async fn newest_event(store: &Store, findings: &mut Findings) {
     if let Ok(Some(at)) = newest
         && at > now_ms() + CLOCK_OFF_WARN.as_millis() as i64
     {
-        findings.warn("clock", format!("the last event is from {}, which is in the future", Timestamp::from_ms(at)), "The clock was set back. Synchronise it (NTP).");
+        findings.warn(
+            "clock",
+            format!("the last event is from {}, which is in the future", Timestamp::from_ms(at)),
+            "The clock was set back. Synchronise it (NTP).",
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod backup;
 mod client;
+mod demo;
 mod doctor;
 mod export;
 mod import;
@@ -53,6 +54,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Demo(demo::Demo),
     Import(import::Import),
     Export(export::Export),
     Backup(backup::Backup),
@@ -67,6 +69,7 @@ impl Cli {
     pub fn run(self) -> Result {
         match self.command {
             Command::Serve(command) => command.run(),
+            Command::Demo(command) => command.run(),
             Command::Import(command) => command.run(),
             Command::Export(command) => command.run(),
             Command::Backup(command) => command.run(),

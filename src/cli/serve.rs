@@ -7,6 +7,7 @@ use crate::{
 };
 use goodword_store::{Options, Store};
 use std::{io::Write, path::Path, time::Duration};
+use tokio::{net::TcpListener, task::JoinHandle};
 
 /// The database's name in the data folder.
 const DATABASE_NAME: &str = "goodword.db";
@@ -38,13 +39,25 @@ async fn serve(mut config: Config) -> Result {
     let store = open_store(&config).await?;
     let (engine, visits) = Engine::open(store.clone(), &config.public_url()).await?;
     let set_up = engine.set_up(WORKSPACE_NAME.parse().map_err(Failure::new)?).await?;
+    // Before anybody is told that it is ready: from then on it stops in good order.
+    let asked_to_stop = server::stop_signal();
+    welcome(&config, set_up.as_ref());
+    run(listener, store, engine, visits, config, asked_to_stop).await
+}
 
+/// Serves an open installation until the process is asked to stop.
+pub(super) async fn run(
+    listener: TcpListener,
+    store: Store,
+    engine: Engine,
+    visits: JoinHandle<()>,
+    config: Config,
+    asked_to_stop: impl Future<Output = ()>,
+) -> Result {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let background = tokio::spawn(engine.clone().run_background(config.visit_ip_days, stopped));
     let app = App::new(engine, config);
-    // Before anybody is told that it is ready: from then on it stops in good order.
-    let asked_to_stop = server::stop_signal();
-    welcome(&app.config, set_up.as_ref());
+    tracing::info!(listen = %app.config.listen, url = app.config.public_url(), "ready");
     server::serve(listener, routes::router(app.clone()), &app, asked_to_stop).await;
 
     // What still works is told to stop, what is still kept in memory is written, and then the database closes.
