@@ -40,6 +40,9 @@ for n in range(5):
 post("/v1/conversions", {"email": "nobody@example.com", "external_id": "stray", "amount_minor": 1, "currency": "EUR"})
 rewards = send("GET", "/v1/rewards")["data"]
 spare = post("/v1/api-keys", {"name": "Spare", "scopes": ["read"]})
+hook = post("/v1/inbound-hooks", {"name": "Shop", "mapping": {"email": {"path": "email"}, "external_id": {"path": "id"}}})
+post(hook["url"].removeprefix(url), {"email": "friend0@example.com", "id": "shop-1"})
+message = send("GET", f"/v1/inbound-hooks/{hook['id']}/messages")["data"][0]
 event = send("GET", "/v1/events")["data"][0]
 
 json.dump({
@@ -53,4 +56,6 @@ json.dump({
     "sig_id": [done["signal_id"]],
     "evt_id": [event["id"]],
     "key_id": [spare["id"]],
+    "hook_id": [hook["id"]],
+    "msg_id": [message["id"]],
 }, sys.stdout)

@@ -181,9 +181,10 @@ impl Mapping {
         };
         let goal: Option<Line> = parsed("goal", text(&self.goal))?;
         let properties = match &self.properties {
-            None => payload.clone(),
-            Some(from) => from.of(payload).map_or(Value::Object(serde_json::Map::new()), std::borrow::Cow::into_owned),
+            None => Some(payload.clone()),
+            Some(from) => from.of(payload).map(std::borrow::Cow::into_owned),
         };
+        let properties = properties.filter(Value::is_object).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
         let id = |field: &'static str, from: &Option<Place>| match text(from) {
             Some(id) if id.chars().count() > 200 || id.chars().any(char::is_control) => Err((field, Invalid::new("1 to 200 characters"))),
             id => Ok(id),

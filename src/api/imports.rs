@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::{Buf, Bytes};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use goodword_core::{ids::RewardDefinitionId, time::Timestamp};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
@@ -264,7 +264,8 @@ async fn export(State(app): State<App>, caller: Caller<Read>, Path((kind,)): Pat
             }
         }
     });
-    let mut response = Body::from_stream(pages).into_response();
+    // Fused, for who compresses the stream asks once more after its end.
+    let mut response = Body::from_stream(pages.fuse()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(if format == Format::Csv { "text/csv; charset=utf-8" } else { "application/x-ndjson" }));
     if let Ok(name) = HeaderValue::from_str(&format!("attachment; filename=\"{}.{}\"", kind.as_str(), format.as_str())) {

@@ -125,14 +125,13 @@ struct MappingToTry {
     /// The mapping to try; the hook's own where absent.
     mapping: Option<Mapping>,
     /// The payload to try it on; the last one that came in where absent.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value, required = false)]
     payload: Option<Value>,
 }
 
 /// What a mapping finds in a payload.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Preview {
-    #[schema(value_type = Object)]
     pub payload: Value,
     /// What was found; `null` where something cannot be read.
     pub mapped: Option<Mapped>,

@@ -210,7 +210,6 @@ pub struct Message {
     pub detail: String,
     /// The signal that was made of it, with its decision.
     pub signal_id: Option<SignalId>,
-    #[schema(value_type = Object)]
     pub payload: Value,
     pub received_at: Timestamp,
 }

@@ -57,6 +57,7 @@ pub struct Difference {
 pub async fn rule(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: CampaignId, rule: &Rule, since: Timestamp) -> Result<Trial> {
     let campaign = campaign::get(tx, shared, space, id).await?;
     let tried = CampaignSettings { rule: rule.clone(), ..campaign.settings().clone() };
+    tried.validate().map_err(|(field, invalid)| super::Error::invalid(field, invalid))?;
     let sql = statement(SELECT, " WHERE space = $1 AND lead_since >= $2 AND campaign_id = $3 ORDER BY lead_since DESC LIMIT $4");
     let leads = tx.fetch(&sql, &[space.into(), since.ms().into(), id.uuid().into(), LEADS_MAX.into()], Participant::read).await?;
     let mut trial = Trial { leads: leads.len() as i64, qualified_now: 0, qualified_then: 0, differences: 0, listed: Vec::new() };

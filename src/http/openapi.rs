@@ -64,6 +64,7 @@ pub fn document(routes: &OpenApi, config: &Config, chapters: &[Chapter]) -> Valu
     document["components"]["parameters"] = parameters.into();
     lift_schemas(&mut document);
     merge_flattened(&mut document);
+    relax_bodies(&mut document);
     name_operations(&mut document);
     name_writes(&mut document);
     drop_impossible(&mut document);
@@ -163,6 +164,17 @@ fn merge_flattened(document: &mut Value) {
     let flattened = schemas.iter().filter(|(_, schema)| schema["allOf"].is_array());
     let whole: Vec<_> = flattened.filter_map(|(name, schema)| Some((name.clone(), merged(schemas, schema)?.into()))).collect();
     schemas.extend(whole);
+}
+
+/// No body at all reads like `{}`, so it may be left out where nothing in it is required.
+fn relax_bodies(document: &mut Value) {
+    let schemas = document["components"]["schemas"].clone();
+    each_operation(document, |_, operation| {
+        let Some(body) = operation.get_mut("requestBody").filter(|body| body["content"]["application/json"].is_object()) else { return };
+        let schema = &body["content"]["application/json"]["schema"];
+        let schema = schema["$ref"].as_str().and_then(|reference| schemas.get(reference.rsplit('/').next()?)).unwrap_or(schema);
+        body["required"] = schema["required"].as_array().is_some_and(|required| !required.is_empty()).into();
+    });
 }
 
 /// Handlers are named within their file (`list`); outside they need their chapter, too (`leads_list`).
