@@ -325,6 +325,7 @@ impl fmt::Debug for Config {
 
 impl Config {
     /// Flags, environment, file and defaults together.
+    #[expect(clippy::disallowed_methods, reason = "this is where settings come from")]
     pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
         Self::gather(flags, |name| std::env::var(name).ok())
     }

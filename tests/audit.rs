@@ -1,5 +1,6 @@
 //! Seen from the kernel: between reading a write and answering it, its bytes go to the log and a sync of the
 //! log is completed. A crash of the program cannot show this, for the kernel keeps what it was given.
+#![allow(clippy::disallowed_methods, reason = "tests are told by the environment, and wait in threads of their own")]
 
 mod process;
 

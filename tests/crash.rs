@@ -3,6 +3,7 @@
 //! database itself is asked: is everything there that was acknowledged, and does everything add up?
 //!
 //! `GOODWORD_CRASH_KILLS` (3) and `GOODWORD_CRASH_SEED` (drawn, and printed) choose the run.
+#![allow(clippy::disallowed_methods, reason = "tests are told by the environment, and wait in threads of their own")]
 
 mod process;
 

@@ -1,4 +1,5 @@
 //! The OpenAPI document and the routes hold together, and the document is fit for generators.
+#![allow(clippy::disallowed_methods, reason = "tests are told by the environment, and wait in threads of their own")]
 
 mod web;
 

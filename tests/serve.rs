@@ -1,4 +1,5 @@
 //! `goodword serve` as a process: one for each data folder, an end in peace, and a start after the worst.
+#![allow(clippy::disallowed_methods, reason = "tests are told by the environment, and wait in threads of their own")]
 
 mod process;
 

@@ -52,6 +52,7 @@ impl Migrate {
         super::block_on(self.migrate(config))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a second database's URL: a secret of this command alone")]
     async fn migrate(self, config: Config) -> Result {
         let to = self.to.clone().or_else(|| std::env::var("GOODWORD_MIGRATE_TO").ok().filter(|url| !url.is_empty()));
         match to {

@@ -405,6 +405,7 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
 }
 
 /// Since 1970, by the machine's clock.
+#[expect(clippy::disallowed_methods, reason = "this is where time comes from")]
 fn age() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -85,6 +85,7 @@ pub fn stop_signal() -> impl Future<Output = ()> {
         }
         tokio::spawn(async move {
             interrupt.recv().await;
+            #[expect(clippy::disallowed_methods, reason = "who asks twice does not want to wait")]
             std::process::exit(130);
         });
     }
