@@ -1,5 +1,6 @@
 //! The defects that other referral systems were publicly reported for, each as a test of
-//! what happens here. The numbers are those of the list of public failures.
+//! what happens here. The numbers are those of the list of public failures; 14 is
+//! `tests/isolation.rs`.
 
 mod support;
 
@@ -17,7 +18,10 @@ use goodword_core::{
 };
 use goodword_store::Engine as Database;
 use serde_json::json;
-use support::*;
+use support::{
+    site::{self, Actor},
+    *,
+};
 
 /// 1.
 #[tokio::test(flavor = "multi_thread")]
@@ -461,6 +465,76 @@ async fn a_refund_after_the_payout_is_an_entry_of_its_own_or_a_note_as_the_campa
     .await;
 }
 
+/// 15.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_leads_straight_on_carries_the_code_and_nothing_else() {
+    site::on_both(
+        |_| {},
+        async |site| {
+            let link = json!({"mode": "direct", "destination": "https://shop.example/welcome?from=friend", "parameter": "ref"});
+            let campaign = site.app.campaign(json!({"link": link})).await;
+            let priya = goodword::engine::participant::Person {
+                first_name: "Priya".into(),
+                last_name: "Shah".into(),
+                external_id: Some("CRM-77".into()),
+                ..person("priya@example.com")
+            };
+            let (_, referrer) = campaign.try_enrol(priya, None).await.unwrap();
+            for path in [format!("/{}", referrer.code), format!("/{}?utm_source=qr&email=maya@example.net", referrer.code.to_lowercase())] {
+                let reply = site.send("GET", &path, &[("user-agent", "Mozilla/5.0 (iPhone)"), ("referer", "https://news.example/priya@example.com")], "").await;
+                assert_eq!(
+                    (reply.status, reply.header("location")),
+                    (302, Some(format!("https://shop.example/welcome?from=friend&ref={}", referrer.code).as_str()))
+                );
+                let said = format!("{:?}{}", reply.headers, reply.text).to_lowercase();
+                for personal in ["priya", "shah", "crm-77", "@", "%40", &referrer.id.to_string()] {
+                    assert!(!said.contains(personal), "{personal} in {said}");
+                }
+            }
+            while site.app.number("SELECT count(*) FROM visits WHERE space = $1").await < 2 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            assert_eq!(site.app.number("SELECT count(*) FROM visits WHERE space = $1 AND referring_host = 'news.example' AND device = 'phone'").await, 2);
+        },
+    )
+    .await;
+}
+
+/// 16.
+#[tokio::test(flavor = "multi_thread")]
+async fn visitors_behind_a_trusted_proxy_are_told_apart_and_nobody_else_is_believed() {
+    for trusted in [true, false] {
+        site::on_both(
+            |config| {
+                config.form_limit_per_minute = 2;
+                config.trusted_proxies = if trusted { vec!["127.0.0.0/8".parse().unwrap()] } else { vec![] };
+            },
+            async |site| {
+                let referrer = site.app.campaign(json!({})).await.referrer("priya@example.com").await;
+                let path = format!("/{}", referrer.code);
+                let from = async |visitor: &str| {
+                    site.send("POST", &path, &[("x-forwarded-for", visitor), ("content-type", "application/x-www-form-urlencoded")], "email=x").await.status
+                };
+                let mut answers = Vec::new();
+                for visitor in ["198.51.100.1", "198.51.100.1", "198.51.100.1", "198.51.100.2", "198.51.100.3, 198.51.100.2"] {
+                    answers.push(from(visitor).await == 429);
+                }
+                let expected = if trusted { [false, false, true, false, false] } else { [false, false, true, true, true] };
+                assert_eq!(answers, expected, "trusted: {trusted}");
+                for visitor in ["198.51.100.7", "198.51.100.8"] {
+                    site.send("GET", &path, &[("x-forwarded-for", visitor)], "").await;
+                }
+                while site.app.number("SELECT count(*) FROM visits WHERE space = $1").await < 2 {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+                let addresses = site.app.number("SELECT count(DISTINCT ip) FROM visits WHERE space = $1 AND ip LIKE '198.51.100.%'").await;
+                assert_eq!(addresses, if trusted { 2 } else { 0 });
+            },
+        )
+        .await;
+    }
+}
+
 /// 17.
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_answer_is_there_so_is_the_reward() {
@@ -476,6 +550,40 @@ async fn when_the_answer_is_there_so_is_the_reward() {
         assert_eq!(effects, ["conversion.recorded", "lead.qualified", "reward.due", "reward.approved", "reward.issuing", "reward.issued"]);
         assert_eq!(app.events().await[3..], effects);
     })
+    .await;
+}
+
+/// 18.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_makes_up_an_amount_without_a_key() {
+    site::on_both(
+        |_| {},
+        async |site| {
+            let rewards = json!([commission(10.0, json!({"cadence": {"type": "ongoing"}})), ten_euros(json!({"trigger": "joined"}))]);
+            let campaign = site.app.campaign(json!({"rewards": rewards})).await;
+            let referrer = campaign.referrer("priya@example.com").await;
+            // What a buyer can write: the link's parameters, cookies, the form. None of it is money.
+            let path = format!("/{}?amount=9999&commission=9999&value=9999&price=9999", referrer.code);
+            let cookies = [("cookie", "amount=9999; order_total=9999; goodword=9999"), ("user-agent", "Mozilla/5.0")];
+            assert_eq!(site.send("GET", &path, &cookies, "").await.status, 200);
+            let token =
+                goodword::pages::form::Guard::new(site.app.engine.secret()).token(&format!("/{}", referrer.code), site.app.engine.wall().plus_ms(-10_000));
+            let form = format!("first_name=Maya&email=maya%40example.net&amount=9999&commission=9999&qualified=true&form_token={token}");
+            let headers = [("content-type", "application/x-www-form-urlencoded"), cookies[0], cookies[1]];
+            let reply = site.send("POST", &path, &headers, &form).await;
+            assert_eq!(reply.status, 303, "{reply:?}");
+            assert_eq!(campaign.reward().await.view.amount, Some(money("10.00 EUR")), "what the campaign promises for joining");
+            assert_eq!(site.app.number("SELECT count(*) FROM conversions WHERE space = $1").await, 0);
+            // The API takes amounts only from keys that may report.
+            let order = json!({"email": "maya@example.net", "campaign_id": campaign.id, "amount": "9999.00", "currency": "EUR", "external_id": "A-1"});
+            for (actor, status) in [(Actor::Nobody, 401), (Actor::Forger, 401), (Actor::Reader, 403)] {
+                assert_eq!(site.call(actor, "POST", "/v1/conversions", Some(&order)).await.status, status, "{actor:?}");
+            }
+            assert_eq!(campaign.rewards().await.len(), 1);
+            let told = site.call(Actor::Test, "POST", "/v1/conversions", Some(&order)).await;
+            assert_eq!(told.json()["rewards"][0]["amount"]["amount"], "999.90", "{told:?}");
+        },
+    )
     .await;
 }
 

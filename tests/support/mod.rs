@@ -2,6 +2,8 @@
 //! database, spoken to in the words of a story.
 #![allow(dead_code)] // Each test file uses a part.
 
+pub mod site;
+
 use goodword::engine::{
     Engine, Error, MIGRATIONS, Result, Space,
     campaign::{self, AddCoupons, Campaign, Change, CouponPool, Create, Edit, SetStatus},
@@ -47,8 +49,12 @@ pub struct TestApp {
 
 impl TestApp {
     pub async fn open(url: &str) -> Self {
+        Self::open_at(url, "https://refer.example").await
+    }
+
+    pub async fn open_at(url: &str, public_url: &str) -> Self {
         let store = Store::open(Options::new(url, MIGRATIONS)).await.unwrap();
-        let (engine, _recorder) = Engine::open(store, "https://refer.example").await.unwrap();
+        let (engine, _recorder) = Engine::open(store, public_url).await.unwrap();
         let workspace = engine.set_up("Acme".parse().unwrap()).await.unwrap().unwrap().workspace;
         Self { engine, space: workspace.test, workspace }
     }
