@@ -62,7 +62,7 @@ impl World {
         let person = |name: &str| json!({"campaign_id": campaign, "email": format!("{name}@example.com"), "first_name": "Priya", "last_name": "Shah"});
         let referrer = server.json("POST", "/v1/referrers", &key, Some(&person("priya")));
         let mut lead = person("maya");
-        lead["code"] = referrer["referrer"]["code"].clone();
+        lead["code"] = referrer["code"].clone();
         server.json("POST", "/v1/leads", &key, Some(&lead));
         server.stop();
 

@@ -1,6 +1,7 @@
 //! Why something happened, or did not: checks, reasons, and the next step.
 
 use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
 use utoipa::ToSchema;
 
 /// One condition that was looked at, with what was expected and what was found.
@@ -120,14 +121,20 @@ reasons! {
     FastConversion = "The lead converted within a minute of joining.", "";
 }
 
+/// As serde has them, in the order of [`Reason::ALL`].
+static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let word = |reason: &Reason| serde_json::to_value(reason).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default();
+    Reason::ALL.iter().map(word).collect()
+});
+
 impl Reason {
     /// The stable word used in the API and in the database.
-    pub fn as_str(self) -> String {
-        serde_json::to_value(self).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+    pub fn as_str(self) -> &'static str {
+        &WORDS[self as usize]
     }
 
     pub fn parse(word: &str) -> Option<Self> {
-        serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == word)
     }
 }
 

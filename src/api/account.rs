@@ -149,7 +149,7 @@ async fn update_key(
     body: Body<KeyChange>,
 ) -> Result<Done<ApiKey>, Problem> {
     let update = UpdateKey { id, name: body.value.name, scopes: body.value.scopes };
-    let done = super::write(&app, &caller, None, key, body.raw_hash, update, |key| (StatusCode::OK, key.clone())).await?;
+    let done = super::write(&app, &caller, None, key, body.raw_hash, update, |key| (StatusCode::OK, key)).await?;
     app.engine.forget().await?;
     Ok(done)
 }

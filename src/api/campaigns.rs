@@ -123,7 +123,7 @@ async fn create(State(app): State<App>, caller: Caller<Write>, key: IdempotencyK
     }
     let act = Create { settings: new.settings, rewards: new.rewards, status: new.status.unwrap_or(CampaignStatus::Draft), code: new.code };
     let url = app.engine.shared().public_url.clone();
-    super::write(&app, &caller, None, key, body.raw_hash, act, move |campaign| (StatusCode::CREATED, view(campaign, &url))).await
+    super::write(&app, &caller, None, key, body.raw_hash, act, move |campaign| (StatusCode::CREATED, view(&campaign, &url))).await
 }
 
 /// Get a campaign
@@ -165,7 +165,7 @@ async fn update(
 
 async fn change(app: &App, caller: &Caller<Write>, key: IdempotencyKey, raw_hash: [u8; 32], edit: Edit) -> Result<Done<CampaignView>, Problem> {
     let url = app.engine.shared().public_url.clone();
-    let done = super::write(app, caller, None, key, raw_hash, edit, move |(campaign, _)| (StatusCode::OK, view(campaign, &url))).await?;
+    let done = super::write(app, caller, None, key, raw_hash, edit, move |(campaign, _)| (StatusCode::OK, view(&campaign, &url))).await?;
     app.engine.forget().await?;
     Ok(done)
 }

@@ -135,9 +135,9 @@ async fn create(State(app): State<App>, caller: Caller<Report>, key: Idempotency
         replays: None,
     };
     let context = super::context(&app, &caller, new.source.as_deref())?;
-    let render = |answer: &Answer| {
+    let render = |answer: Answer| {
         let made = answer.conversion.is_some() && !answer.repeated;
-        Reply::new(super::made(made).as_u16(), answer)
+        Reply::new(super::made(made).as_u16(), &answer)
     };
     let reply = app.engine.run_keyed(context, convert, super::idempotency(key, body.raw_hash), render).await?;
     Ok(Done { reply, shape: PhantomData })
@@ -185,7 +185,7 @@ async fn refund(State(app): State<App>, caller: Caller<Report>, key: Idempotency
         amount: refund_amount(new.amount_minor, new.amount.as_ref(), new.currency)?,
         note: note(new.note)?,
     };
-    write(&app, &caller, new.source.as_deref(), key, body.raw_hash, act, |answer| (StatusCode::OK, answer.clone())).await
+    write(&app, &caller, new.source.as_deref(), key, body.raw_hash, act, |answer| (StatusCode::OK, answer)).await
 }
 
 fn refund_amount(amount_minor: Option<i64>, amount: Option<&Decimal>, currency: Option<Currency>) -> Result<Option<Money>, Problem> {
@@ -225,5 +225,5 @@ async fn refund_one(
         amount: refund_amount(new.amount_minor, new.amount.as_ref(), new.currency)?,
         note: note(new.note)?,
     };
-    write(&app, &caller, None, key, body.raw_hash, act, |answer| (StatusCode::OK, answer.clone())).await
+    write(&app, &caller, None, key, body.raw_hash, act, |answer| (StatusCode::OK, answer)).await
 }

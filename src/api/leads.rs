@@ -173,9 +173,9 @@ where
     let context = super::context(app, caller, source)?;
     let reply = app
         .engine
-        .run_keyed(context, act, super::idempotency(key, raw_hash), |joined: &Joined| match joined.outcome {
+        .run_keyed(context, act, super::idempotency(key, raw_hash), |joined: Joined| match joined.outcome {
             Outcome::Refused => Reply::new(StatusCode::CONFLICT.as_u16(), &refused(joined.reason, &joined.checks).to_json()),
-            _ => Reply::new(super::made(joined.created).as_u16(), &lead_made(joined)),
+            _ => Reply::new(super::made(joined.created).as_u16(), &lead_made(&joined)),
         })
         .await?;
     Ok(Done { reply, shape: PhantomData })
@@ -244,7 +244,7 @@ async fn update(
     body: Body<PersonChange>,
 ) -> Result<Done<Lead>, Problem> {
     let act = body.value.act(id.uuid(), true)?;
-    let done = write(&app, &caller, None, key, body.raw_hash, participant::UpdateLead(act), |lead| (StatusCode::OK, lead.clone())).await?;
+    let done = write(&app, &caller, None, key, body.raw_hash, participant::UpdateLead(act), |lead| (StatusCode::OK, lead)).await?;
     app.engine.forget().await?;
     Ok(done)
 }
@@ -299,7 +299,7 @@ where
 {
     let space = caller.space;
     app.engine.read(move |tx| Box::pin(async move { participant::lead(tx, space, id).await.map(drop) })).await?;
-    write(app, caller, None, key, raw_hash, act, |answer| (StatusCode::OK, answer.clone())).await
+    write(app, caller, None, key, raw_hash, act, |answer| (StatusCode::OK, answer)).await
 }
 
 /// Qualify a lead

@@ -178,7 +178,7 @@ async fn write<S, A, V>(
     key: IdempotencyKey,
     raw_hash: [u8; 32],
     act: A,
-    render: impl Fn(&A::Output) -> (StatusCode, V) + Send + Sync + 'static,
+    render: impl Fn(A::Output) -> (StatusCode, V) + Send + Sync + 'static,
 ) -> Result<Done<V>, Problem>
 where
     A: Act,

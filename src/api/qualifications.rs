@@ -109,7 +109,7 @@ impl NewQualification {
     request_body(content((NewQualification = "application/json"), (NewQualification = "application/x-www-form-urlencoded"))))]
 async fn create(State(app): State<App>, caller: Caller<Report>, key: IdempotencyKey, body: BodyOrForm<NewQualification>) -> Result<Done<Answer>, Problem> {
     let source = body.value.source.clone();
-    write(&app, &caller, source.as_deref(), key, body.raw_hash, body.value.act()?, |answer| (StatusCode::OK, answer.clone())).await
+    write(&app, &caller, source.as_deref(), key, body.raw_hash, body.value.act()?, |answer| (StatusCode::OK, answer)).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

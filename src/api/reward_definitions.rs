@@ -107,7 +107,7 @@ async fn write(
     edit: Edit,
 ) -> Result<Done<DefinitionView>, Problem> {
     let done =
-        super::write(app, caller, None, key, raw_hash, edit, move |(campaign, touched)| (status, touched.and_then(|id| pick(campaign, id).ok()))).await?;
+        super::write(app, caller, None, key, raw_hash, edit, move |(campaign, touched)| (status, touched.and_then(|id| pick(&campaign, id).ok()))).await?;
     app.engine.forget().await?;
     Ok(Done { reply: done.reply, shape: std::marker::PhantomData })
 }
@@ -199,5 +199,5 @@ async fn add_coupons(
     }
     let campaign = campaign_of(&app, caller.space, id).await?;
     let act = AddCoupons { campaign: campaign.id, definition: id, codes: body.value.codes };
-    super::write(&app, &caller, None, key, body.raw_hash, act, |pool| (StatusCode::OK, *pool)).await
+    super::write(&app, &caller, None, key, body.raw_hash, act, |pool| (StatusCode::OK, pool)).await
 }

@@ -133,7 +133,7 @@ async fn act(
     body: Body<Remark>,
 ) -> Result<Done<Reward>, Problem> {
     let decide = Decide { reward, action, note: note(body.value.note)?, amount_minor: None };
-    write(app, caller, None, key, body.raw_hash, decide, |reward| (StatusCode::OK, reward.clone())).await
+    write(app, caller, None, key, body.raw_hash, decide, |reward| (StatusCode::OK, reward)).await
 }
 
 /// Approve a reward
@@ -265,7 +265,7 @@ async fn reverse(
     body: Body<Reversal>,
 ) -> Result<Done<Reward>, Problem> {
     let decide = Decide { reward: id, action: RewardAction::Reverse, note: note(body.value.note)?, amount_minor: body.value.amount_minor };
-    write(&app, &caller, None, key, body.raw_hash, decide, |reward| (StatusCode::OK, reward.clone())).await
+    write(&app, &caller, None, key, body.raw_hash, decide, |reward| (StatusCode::OK, reward)).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -290,7 +290,7 @@ async fn total_spend(
         return Err(Problem::invalid("/total_spend", "an amount of zero or more"));
     }
     let act = SetBasis { reward: id, basis: body.value.total_spend };
-    write(&app, &caller, None, key, body.raw_hash, act, |reward| (StatusCode::OK, reward.clone())).await
+    write(&app, &caller, None, key, body.raw_hash, act, |reward| (StatusCode::OK, reward)).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

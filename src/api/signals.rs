@@ -107,12 +107,12 @@ async fn replay(
     }
     let context = super::context(&app, &caller, Some(&record.source))?;
     let key = super::idempotency(key, body.raw_hash);
-    let answered = |answer: &Answer| Reply::new(StatusCode::OK.as_u16(), &Replayed { answer: Some(answer.clone()), joined: None });
+    let answered = |answer| Reply::new(StatusCode::OK.as_u16(), &Replayed { answer: Some(answer), joined: None });
     let reply = match record.kind.as_str() {
         "conversion" => app.engine.run_keyed(context, Convert::from_signal(&record)?, key, answered).await?,
         "lead.qualify" => app.engine.run_keyed(context, Qualify::from_signal(&record)?, key, answered).await?,
         "lead.add" => {
-            let joined = |joined: &Joined| Reply::new(StatusCode::OK.as_u16(), &Replayed { answer: None, joined: Some(lead_made(joined)) });
+            let joined = |joined: Joined| Reply::new(StatusCode::OK.as_u16(), &Replayed { answer: None, joined: Some(lead_made(&joined)) });
             app.engine.run_keyed(context, Join::from_signal(&record)?, key, joined).await?
         }
         _ => return Err(Error::Conflict { reason: None, detail: "Only conversions, qualifications and joins can be told again.".into() }.into()),

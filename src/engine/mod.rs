@@ -256,9 +256,12 @@ impl Engine {
         context: Context,
         act: A,
         key: Option<Idempotency>,
-        render: impl Fn(&A::Output) -> Result<Reply> + Send + Sync + 'static,
+        render: impl Fn(A::Output) -> Result<Reply> + Send + Sync + 'static,
     ) -> Result<Reply> {
-        self.run(context, Keyed { act, key, render }).await
+        match key {
+            Some(key) => self.run(context, Keyed { act, key, render }).await,
+            None => render(self.run(context, act).await?),
+        }
     }
 
     /// Asks a question in one snapshot.

@@ -256,7 +256,7 @@ impl Case {
                     status.as_str().into(),
                     self.lead.qualified_at.map(Timestamp::ms).into(),
                     is.then_some(by).into(),
-                    reason.map(Reason::as_str).as_deref().into(),
+                    reason.map(Reason::as_str).into(),
                     participant::risk_words(&self.lead.risk).as_str().into(),
                     now.ms().into(),
                 ],
@@ -700,7 +700,7 @@ async fn insert(work: &mut Work<'_, '_>, row: &ConversionRow) -> Result<()> {
                 row.amount.map(|amount| amount.minor).into(),
                 row.amount.as_ref().map(|amount| amount.currency.as_str()).into(),
                 row.counts.into(),
-                row.reason.as_str().as_str().into(),
+                row.reason.as_str().into(),
                 row.properties.to_string().as_str().into(),
                 row.occurred_at.ms().into(),
                 row.signal.uuid().into(),
@@ -717,7 +717,7 @@ async fn redecide(work: &mut Work<'_, '_>, row: &ConversionRow) -> Result<()> {
     work.tx
         .push(
             "UPDATE conversions SET counts = $3, reason = $4, signal_id = $5 WHERE space = $1 AND id = $2",
-            &[work.context.space.into(), row.id.uuid().into(), row.counts.into(), row.reason.as_str().as_str().into(), row.signal.uuid().into()],
+            &[work.context.space.into(), row.id.uuid().into(), row.counts.into(), row.reason.as_str().into(), row.signal.uuid().into()],
         )
         .await?;
     Ok(())
@@ -881,7 +881,7 @@ impl Act for Refund {
             work.tx
                 .execute(
                     "UPDATE conversions SET refunded_minor = $3, refunded_at = $4, reason = $5 WHERE space = $1 AND id = $2",
-                    &[space.into(), id.uuid().into(), row.refunded_minor.into(), work.context.now.ms().into(), row.reason.as_str().as_str().into()],
+                    &[space.into(), id.uuid().into(), row.refunded_minor.into(), work.context.now.ms().into(), row.reason.as_str().into()],
                 )
                 .await?;
             let back = row.amount.map(|amount| Money::new(before_minor - row.refunded_minor, amount.currency));
@@ -985,7 +985,7 @@ impl Case {
                 work.tx
                     .execute(
                         "UPDATE conversions SET counts = $3, reason = $4 WHERE space = $1 AND id = $2",
-                        &[args[0], args[1], args[2], reason.as_str().into()],
+                        &[args[0], args[1], args[2], reason.into()],
                     )
                     .await?;
             }

@@ -89,7 +89,7 @@ pub async fn list(tx: &mut Tx<'_>, space: Space, filter: &SignalFilter, page: &P
         query.and_text("outcome =", outcome.as_str());
     }
     if let Some(reason) = filter.reason {
-        query.and_text("reason =", &reason.as_str());
+        query.and_text("reason =", reason.as_str());
     }
     if let Some(id) = filter.campaign {
         query.and_id("campaign_id =", id.uuid());

@@ -122,26 +122,26 @@ impl<A: Act> store::Command for Change<A> {
 /// A change whose answer is kept, in the same transaction, under the request's key.
 pub(super) struct Keyed<A, R> {
     pub act: A,
-    pub key: Option<Idempotency>,
+    pub key: Idempotency,
     pub render: R,
 }
 
 impl<A, R> Act for Keyed<A, R>
 where
     A: Act,
-    R: Fn(&A::Output) -> Result<Reply> + Send + Sync + 'static,
+    R: Fn(A::Output) -> Result<Reply> + Send + Sync + 'static,
 {
     type Output = Reply;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Reply> {
-        let Some(key) = &self.key else { return (self.render)(&self.act.act(work).await?) };
+        let key = &self.key;
         let space = work.context.space;
         let sql = "SELECT request_hash, status, body FROM idempotency WHERE space = $1 AND key = $2";
         let read = |row: &Row<'_>| Ok((row.get::<Vec<u8>>(0)?, Reply { status: row.get::<i64>(1)? as u16, body: row.get(2)?, replayed: true }));
         if let Some((hash, reply)) = work.tx.fetch_one(sql, &[space.into(), key.key.as_str().into()], read).await? {
             return if hash == key.request_hash { Ok(reply) } else { Err(Error::IdempotencyReuse) };
         }
-        let reply = (self.render)(&self.act.act(work).await?)?;
+        let reply = (self.render)(self.act.act(work).await?)?;
         work.tx
             .push(
                 "INSERT INTO idempotency (space, key, request_hash, status, body, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
@@ -266,7 +266,6 @@ impl Work<'_, '_> {
     pub async fn record(&mut self, signal: &Signal, decision: &Decision, version: Option<i64>) -> Result<()> {
         let checks = serde_json::to_string(&decision.checks).unwrap_or_default();
         let effects = serde_json::to_string(&self.effects).unwrap_or_default();
-        let reason = decision.reason.as_str();
         self.tx
             .push(
                 "INSERT INTO signals (space, id, key, kind, source, actor, campaign_id, participant_id, occurred_at, received_at, payload, outcome, reason, version, checks, effects)
@@ -284,7 +283,7 @@ impl Work<'_, '_> {
                     self.context.now.ms().into(),
                     signal.payload.as_str().into(),
                     decision.outcome.as_str().into(),
-                    reason.as_str().into(),
+                    decision.reason.as_str().into(),
                     version.into(),
                     checks.as_str().into(),
                     effects.as_str().into(),
