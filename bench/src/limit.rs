@@ -35,7 +35,7 @@ pub struct Reached {
 #[derive(Debug, clap::Subcommand)]
 pub enum Limit {
     /// A thread that writes what a qualification writes, for callers that wait, with one commit for all that wait
-    Writer { file: PathBuf, clients: usize, seconds: f64, from: u64, campaign: String, referrers: u64, leads: u64 },
+    Writer { file: PathBuf, sample: PathBuf, clients: usize, seconds: f64, from: u64, campaign: String, referrers: u64, leads: u64 },
     /// The same HTTP stack, answering the same redirect each time
     Redirect { folder: PathBuf },
 }
@@ -44,9 +44,9 @@ impl Limit {
     /// In the child process.
     pub fn run(self) {
         match self {
-            Limit::Writer { file, clients, seconds, from, campaign, referrers, leads } => {
+            Limit::Writer { file, sample, clients, seconds, from, campaign, referrers, leads } => {
                 let world = World { key: String::new(), campaign, referrers, leads };
-                let reached = writer(&file, clients, Duration::from_secs_f64(seconds), from, &world);
+                let reached = writer(&file, &sample, clients, Duration::from_secs_f64(seconds), from, &world);
                 println!("{}", serde_json::to_string(&reached).expect("JSON"));
             }
             Limit::Redirect { folder } => redirect(&folder),
@@ -56,10 +56,11 @@ impl Limit {
 
 // ---------------------------------------------------------------- durable writes on SQLite
 
-/// Runs the writer on a copy of the product's database.
-pub fn run_writer(file: &Path, clients: usize, lasts: Duration, from: u64, world: &World) -> Reached {
+/// Runs the writer on a copy of the product's database. What it writes is learnt from the
+/// sample, another copy.
+pub fn run_writer(file: &Path, sample: &Path, clients: usize, lasts: Duration, from: u64, world: &World) -> Reached {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command.arg("limit").arg("writer").arg(file).args([clients.to_string(), lasts.as_secs_f64().to_string(), from.to_string()]);
+    command.arg("limit").arg("writer").args([file, sample]).args([clients.to_string(), lasts.as_secs_f64().to_string(), from.to_string()]);
     command.args([&world.campaign, &world.referrers.to_string(), &world.leads.to_string()]);
     let output = command.stderr(Stdio::inherit()).output().expect("the limit");
     serde_json::from_slice(&output.stdout).expect("what it reached")
@@ -67,9 +68,9 @@ pub fn run_writer(file: &Path, clients: usize, lasts: Duration, from: u64, world
 
 type Job = (u64, oneshot::Sender<()>);
 
-fn writer(file: &Path, clients: usize, lasts: Duration, from: u64, world: &World) -> Reached {
+fn writer(file: &Path, sample: &Path, clients: usize, lasts: Duration, from: u64, world: &World) -> Reached {
     let mirror = block_on(async {
-        let options = goodword_store::Options { read_only: true, ..goodword_store::Options::new(format!("sqlite:{}", file.display()), goodword::engine::MIGRATIONS) };
+        let options = goodword_store::Options { read_only: true, ..goodword_store::Options::new(format!("sqlite:{}", sample.display()), goodword::engine::MIGRATIONS) };
         let store = goodword_store::Store::open(options).await.expect("the copy");
         let mirror = Mirror::sample(&store, world, crate::rows::qualify::SAMPLE).await;
         store.close().await.expect("close");

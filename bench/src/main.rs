@@ -43,6 +43,9 @@ enum Internal {
     Limit(limit::Limit),
 }
 
+/// The working copy that is measured.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
 static FOLDER: OnceLock<PathBuf> = OnceLock::new();
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
@@ -59,7 +62,7 @@ fn program() -> &'static PathBuf {
 /// Builds the product as it is released, and tells where it is.
 fn build(profile: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let done = Command::new(cargo).args(["build", "--quiet", "--package", "goodword", "--profile", profile]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).status();
+    let done = Command::new(cargo).args(["build", "--quiet", "--package", "goodword", "--profile", profile]).current_dir(ROOT).status();
     assert!(done.is_ok_and(|status| status.success()), "goodword cannot be built");
     let own = std::env::current_exe().expect("this program");
     let target = own.ancestors().nth(2).expect("the target folder");

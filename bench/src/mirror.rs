@@ -162,7 +162,8 @@ impl Mirror {
 
     // ------------------------------------------------------------ PostgreSQL
 
-    /// The statements of the product's transaction, reads included, for pgbench.
+    /// The statements of the product's transaction, reads included, for pgbench. It takes
+    /// the second half of the leads, again and again: it decides nothing.
     pub fn script(&self, world: &World) -> String {
         let id = |kind: Uuid, number: &str| format!("('{}' || lpad(to_hex({number}), 12, '0'))::uuid", &kind.to_string()[..24]);
         let lead = id(lead_id(0), ":n::bigint");
@@ -172,7 +173,8 @@ impl Mirror {
             sql.replace("{now}", &self.now.to_string()).replace("{space}", &self.space.to_string()).replace("{lead}", &lead).replace("{referrer}", &referrer)
         };
         let mut script = format!(
-            "\\set n random(0, {})\n\\set r :n % {}\n\\set u random(1, 1000000000000)\nBEGIN;\n",
+            "\\set n random({}, {})\n\\set r :n % {}\n\\set u random(1, 1000000000000)\nBEGIN;\n",
+            self.leads / 2,
             self.leads - 1,
             self.referrers
         );

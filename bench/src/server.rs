@@ -136,11 +136,6 @@ impl Server {
         serde_json::from_str(&text).expect("JSON")
     }
 
-    /// A number of its metrics.
-    pub fn metric(&self, name: &str) -> f64 {
-        let (_, text) = self.ask("GET", "/metrics", None, None);
-        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0.0)
-    }
 
     /// Asks it to stop, and waits until it has.
     pub fn stop(mut self) {

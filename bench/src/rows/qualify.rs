@@ -1,6 +1,6 @@
 //! Durable qualification through the whole HTTP path.
 
-use super::{Sizes, per_op_us};
+use super::{Sizes, count, per_op_us};
 use crate::{
     limit::{Reached, run_pgbench, run_writer},
     load::{Load, Outcome},
@@ -43,16 +43,7 @@ pub fn run(server: &Server, world: &World, clients: usize, lasts: std::time::Dur
 
 /// Counts what is in the books: each answer must have left its reward there.
 fn verify(home: &Home, expected: u64) {
-    let rewards = block_on(async {
-        let options = goodword_store::Options { read_only: true, ..goodword_store::Options::new(home.url(), goodword::engine::MIGRATIONS) };
-        let store = goodword_store::Store::open(options).await.expect("the database");
-        store
-            .read(|tx| Box::pin(async move { tx.fetch_one("SELECT count(*) FROM rewards", &[], |row| row.get::<i64>(0)).await }))
-            .await
-            .map_err(|error: goodword_store::Error| error.to_string())
-            .expect("rewards")
-    });
-    assert_eq!(rewards, Some(expected as i64), "an answer without its reward, or a reward without an answer");
+    assert_eq!(count(home, "SELECT count(*) FROM rewards"), expected as i64, "an answer without its reward, or a reward without an answer");
 }
 
 pub fn sqlite(sizes: &Sizes) -> Vec<Figure> {
@@ -61,8 +52,10 @@ pub fn sqlite(sizes: &Sizes) -> Vec<Figure> {
     let (rows, bytes) = sample(&home, &world, &server).size();
     eprintln!("one qualification writes {rows} rows, {bytes} bytes");
     server.stop();
-    let copy = home.folder().join("limit.db");
-    std::fs::copy(home.file(), &copy).expect("a copy");
+    let [copy, unchanged] = ["limit.db", "sample.db"].map(|name| home.folder().join(name));
+    for path in [&copy, &unchanged] {
+        std::fs::copy(home.file(), path).expect("a copy");
+    }
     let server = Server::start(&home, None);
 
     let mut figures = Vec::new();
@@ -71,7 +64,7 @@ pub fn sqlite(sizes: &Sizes) -> Vec<Figure> {
     for clients in [32, 64, 256] {
         let mut rounds: Vec<(Outcome, f64, Reached)> = Vec::new();
         for _ in 0..sizes.rounds {
-            let limit = run_writer(&copy, clients, sizes.lasts, limit_from, &world);
+            let limit = run_writer(&copy, &unchanged, clients, sizes.lasts, limit_from, &world);
             limit_from += limit.done + clients as u64;
             let (ours, cpu_us) = run(&server, &world, clients, sizes.lasts, None, from);
             (from, done) = (ours.next, done + ours.done);
@@ -125,6 +118,7 @@ pub fn postgres(sizes: &Sizes) -> Vec<Figure> {
     let Some(home) = Home::new(Engine::Postgres) else { return Vec::new() };
     let (world, server) = World::make(&home, sizes.leads / 10, sizes.leads);
     let script = sample(&home, &world, &server).script(&world);
+    let world = World { leads: world.leads / 2, ..world };
     let (mut from, mut done) = (first_fresh(&world), 1);
 
     // Its best count of clients, which depends on the machine.
