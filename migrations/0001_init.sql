@@ -115,6 +115,8 @@ CREATE INDEX participants_identity_anywhere ON participants (space, identity);
 CREATE INDEX participants_referrers ON participants (space, referrer_since, id) WHERE referrer_since IS NOT NULL;
 CREATE INDEX participants_leads ON participants (space, lead_since, id) WHERE lead_since IS NOT NULL;
 CREATE INDEX participants_of_referrer ON participants (space, referrer_id, lead_since) WHERE referrer_id IS NOT NULL;
+-- Network addresses that are still to be forgotten.
+CREATE INDEX participants_addresses ON participants (created_at) WHERE ip IS NOT NULL;
 CREATE UNIQUE INDEX participants_external ON participants (space, campaign_id, external_id) WHERE external_id IS NOT NULL;
 
 -- What somebody told us, with what we made of it: immutable.

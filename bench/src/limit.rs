@@ -70,7 +70,8 @@ type Job = (u64, oneshot::Sender<()>);
 
 fn writer(file: &Path, sample: &Path, clients: usize, lasts: Duration, from: u64, world: &World) -> Reached {
     let mirror = block_on(async {
-        let options = goodword_store::Options { read_only: true, ..goodword_store::Options::new(format!("sqlite:{}", sample.display()), goodword::engine::MIGRATIONS) };
+        let options =
+            goodword_store::Options { read_only: true, ..goodword_store::Options::new(format!("sqlite:{}", sample.display()), goodword::engine::MIGRATIONS) };
         let store = goodword_store::Store::open(options).await.expect("the copy");
         let mirror = Mirror::sample(&store, world, crate::rows::qualify::SAMPLE).await;
         store.close().await.expect("close");
@@ -81,7 +82,8 @@ fn writer(file: &Path, sample: &Path, clients: usize, lasts: Duration, from: u64
     let thread = std::thread::spawn(move || {
         let db = rusqlite::Connection::open(file).expect("the copy");
         db.set_prepared_statement_cache_capacity(64);
-        db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 16000; PRAGMA cache_size = -32768").expect("pragmas");
+        db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 16000; PRAGMA cache_size = -32768")
+            .expect("pragmas");
         let mut batch = Vec::new();
         while queue.blocking_recv_many(&mut batch, 1024) > 0 {
             db.execute_batch("BEGIN IMMEDIATE").expect("begin");
@@ -146,7 +148,8 @@ pub fn run_pgbench(home: &Home, script: &str, clients: usize, lasts: Duration) -
     let own = machine::cpu(std::process::id());
     let output = command.output().expect("pgbench");
     let text = String::from_utf8_lossy(&output.stdout);
-    let number = |begin: &str| text.lines().find_map(|line| line.strip_prefix(begin)?.trim_start_matches([' ', ':', '=']).split([' ', '/']).next()?.parse::<f64>().ok());
+    let number =
+        |begin: &str| text.lines().find_map(|line| line.strip_prefix(begin)?.trim_start_matches([' ', ':', '=']).split([' ', '/']).next()?.parse::<f64>().ok());
     let per_second = number("tps").unwrap_or_else(|| panic!("pgbench: {}{text}", String::from_utf8_lossy(&output.stderr)));
     let done = number("number of transactions actually processed").unwrap_or(1.0);
     let cpu = machine::cpu(postmaster) - cpu + machine::cpu(std::process::id()) - own;

@@ -74,10 +74,8 @@ fn main() {
     if let Some(Internal::Limit(limit)) = arguments.limit {
         return limit.run();
     }
-    let chosen: Vec<_> = rows::ALL
-        .iter()
-        .filter(|row| if arguments.rows.is_empty() { !row.on_demand } else { arguments.rows.iter().any(|name| name == row.name) })
-        .collect();
+    let chosen: Vec<_> =
+        rows::ALL.iter().filter(|row| if arguments.rows.is_empty() { !row.on_demand } else { arguments.rows.iter().any(|name| name == row.name) }).collect();
     if let Some(unknown) = arguments.rows.iter().find(|name| !rows::ALL.iter().any(|row| row.name == name.as_str())) {
         let names: Vec<_> = rows::ALL.iter().map(|row| format!("  {:<12}{}", row.name, row.about)).collect();
         eprintln!("there is no row {unknown}; there are\n{}", names.join("\n"));

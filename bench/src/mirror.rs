@@ -8,23 +8,18 @@ use goodword_store::{Row, Store, Value};
 use uuid::Uuid;
 
 /// The tables that a qualification inserts into, in its order, and which rows are the sample's.
-const INSERTS: [(&str, &str); 4] = [
-    ("events", "type = 'lead.qualified' OR type LIKE 'reward.%'"),
-    ("rewards", "TRUE"),
-    ("reward_entries", "TRUE"),
-    ("signals", "kind = 'lead.qualify'"),
-];
+const INSERTS: [(&str, &str); 4] =
+    [("events", "type = 'lead.qualified' OR type LIKE 'reward.%'"), ("rewards", "TRUE"), ("reward_entries", "TRUE"), ("signals", "kind = 'lead.qualify'")];
 
 /// The two rows that it changes; as in `src/engine/qualify.rs`.
 const LEAD: &str = "UPDATE participants SET lead_status = 'qualified', qualified_at = {now}, first_qualified_at = coalesce(first_qualified_at, {now}), qualified_by = 'direct', status_reason = NULL, risk = '', updated_at = {now} WHERE space = {space} AND id = {lead}";
 const REFERRER: &str = "UPDATE participants SET qualified_leads = qualified_leads + 1, updated_at = {now} WHERE space = {space} AND id = {referrer}";
 
-/// What it reads before, as the product does: the lead, its campaign, its referrer, and
+/// What it reads before, as the product does: the lead and its referrer, the campaign, and
 /// whether the signal was told before.
-const READS: [&str; 4] = [
-    "SELECT no, id, campaign_id, email, mailbox, first_name, last_name, external_id, fields, source, code, referrer_since, suspended_at, leads, qualified_leads, lead_status, lead_since, referrer_id, link_used_at, qualified_at, first_qualified_at, qualified_by, status_reason, risk, ip, visitor, unsubscribed_at, created_at, updated_at FROM participants WHERE space = {space} AND id = {lead} FOR UPDATE",
-    "SELECT id, no, code, status, status_since, version, created_at, updated_at FROM campaigns WHERE space = {space} AND id = {campaign} AND deleted_at IS NULL",
-    "SELECT no, id, campaign_id, email, mailbox, first_name, last_name, external_id, fields, source, code, referrer_since, suspended_at, leads, qualified_leads, lead_status, lead_since, referrer_id, link_used_at, qualified_at, first_qualified_at, qualified_by, status_reason, risk, ip, visitor, unsubscribed_at, created_at, updated_at FROM participants WHERE space = {space} AND id = {referrer} FOR UPDATE",
+const READS: [&str; 3] = [
+    "SELECT coalesce(number, no), id, campaign_id, email, mailbox, first_name, last_name, external_id, fields, source, code, referrer_since, suspended_at, leads, qualified_leads, lead_status, lead_since, referrer_id, link_used_at, qualified_at, first_qualified_at, qualified_by, status_reason, risk, ip, visitor, unsubscribed_at, created_at, updated_at, was_suspended_from, was_suspended_until FROM participants WHERE space = {space} AND id IN ({lead}, (SELECT referrer_id FROM participants WHERE space = {space} AND id = {lead})) FOR UPDATE",
+    "SELECT id, coalesce(number, no), code, status, status_since, version, created_at, updated_at FROM campaigns WHERE space = {space} AND id = {campaign} AND deleted_at IS NULL",
     "SELECT id, key, kind, source, actor, campaign_id, participant_id, occurred_at, received_at, payload, outcome, reason, version, checks, effects FROM signals WHERE space = {space} AND key = 'qualify:' || :u::text",
 ];
 
@@ -172,12 +167,8 @@ impl Mirror {
         let fill = |sql: &str| {
             sql.replace("{now}", &self.now.to_string()).replace("{space}", &self.space.to_string()).replace("{lead}", &lead).replace("{referrer}", &referrer)
         };
-        let mut script = format!(
-            "\\set n random({}, {})\n\\set r :n % {}\n\\set u random(1, 1000000000000)\nBEGIN;\n",
-            self.leads / 2,
-            self.leads - 1,
-            self.referrers
-        );
+        let mut script =
+            format!("\\set n random({}, {})\n\\set r :n % {}\n\\set u random(1, 1000000000000)\nBEGIN;\n", self.leads / 2, self.leads - 1, self.referrers);
         for read in READS {
             script += &fill(&read.replace("{campaign}", &format!("'{}'", world.campaign_id())));
             script += ";\n";
@@ -186,7 +177,7 @@ impl Mirror {
             script += &fill(change);
             script += ";\n";
         }
-        for insert in &self.inserts {
+        for (i, insert) in self.inserts.iter().enumerate() {
             let names: Vec<_> = insert.columns.iter().map(|(name, ..)| name.as_str()).collect();
             let values = insert.columns.iter().map(|(_, value, slot)| match (slot, value) {
                 (Slot::Lead, _) => lead.clone(),
@@ -201,9 +192,15 @@ impl Mirror {
                 (_, Value::Id(value)) => format!("'{value}'"),
                 (_, other) => panic!("{other:?} in the sample"),
             });
-            script += &format!("INSERT INTO {} ({}) VALUES ({});\n", insert.table, names.join(", "), values.collect::<Vec<_>>().join(", "));
+            let row = values.collect::<Vec<_>>().join(", ");
+            // The rows of one table go together, as the product's do.
+            if i > 0 && self.inserts[i - 1].table == insert.table {
+                script += &format!(", ({row})");
+            } else {
+                script += &format!("{}INSERT INTO {} ({}) VALUES ({row})", if i > 0 { ";\n" } else { "" }, insert.table, names.join(", "));
+            }
         }
-        script + "COMMIT;\n"
+        script + ";\nCOMMIT;\n"
     }
 }
 

@@ -136,7 +136,6 @@ impl Server {
         serde_json::from_str(&text).expect("JSON")
     }
 
-
     /// Asks it to stop, and waits until it has.
     pub fn stop(mut self) {
         let _ = Command::new("kill").arg(self.pid().to_string()).status();

@@ -180,7 +180,8 @@ async fn update(
 ) -> Result<Done<Referrer>, Problem> {
     let act = body.value.act(id.uuid(), false)?;
     let shared = app.engine.shared_arc();
-    let done = write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(&campaign, &shared))).await?;
+    let done =
+        write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(&campaign, &shared))).await?;
     app.engine.forget().await?;
     Ok(done)
 }
@@ -217,7 +218,8 @@ async fn suspend(
 ) -> Result<Done<Referrer>, Problem> {
     let act = Suspend { referrer: id, suspended: true, note: note(body.value.note)? };
     let shared = app.engine.shared_arc();
-    let done = write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(&campaign, &shared))).await?;
+    let done =
+        write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(&campaign, &shared))).await?;
     app.engine.forget().await?;
     Ok(done)
 }
@@ -233,7 +235,8 @@ async fn reactivate(
 ) -> Result<Done<Referrer>, Problem> {
     let act = Suspend { referrer: id, suspended: false, note: None };
     let shared = app.engine.shared_arc();
-    let done = write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(&campaign, &shared))).await?;
+    let done =
+        write(&app, &caller, None, key, body.raw_hash, act, move |(person, campaign)| (StatusCode::OK, person.referrer_view(&campaign, &shared))).await?;
     app.engine.forget().await?;
     Ok(done)
 }

@@ -104,8 +104,8 @@ impl<S> Ask<S> {
     /// Makes a change and answers with what it made; the answer is kept under the request's
     /// `Idempotency-Key`, where it has one.
     pub async fn change<A: Act>(&self, source: &str, act: A, render: impl Fn(&A::Output) -> (StatusCode, Value) + Send + Sync + 'static) -> Answer {
-        let render = move |output: &A::Output| {
-            let (status, body) = render(output);
+        let render = move |output: A::Output| {
+            let (status, body) = render(&output);
             Reply::new(status.as_u16(), &body)
         };
         let reply = self.app.engine.run_keyed(self.context(source), act, self.key.clone(), render).await?;

@@ -552,7 +552,7 @@ async fn tell(work: &mut Work<'_, '_>, kind: &'static str, campaign: &Campaign, 
         ..Default::default()
     };
     let event = if published { EventType::CampaignPublished } else { EventType::CampaignChanged };
-    work.emit(event, &campaign.id, None, &data).await?;
+    work.emit(event, &campaign.id, None, &data)?;
     work.record(&signal, &decision, Some(campaign.version)).await
 }
 

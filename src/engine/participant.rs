@@ -199,6 +199,21 @@ pub async fn find_locked(tx: &mut Tx<'_>, space: Space, id: Uuid) -> Result<Opti
     Ok(tx.fetch_one(&sql, &[space.into(), id.into()], Participant::read).await?)
 }
 
+/// A person and, where there is one, who referred them: both locked, in one question.
+pub async fn find_locked_with_referrer(tx: &mut Tx<'_>, space: Space, id: Uuid) -> Result<Option<(Participant, Option<Participant>)>> {
+    let sql = statement(SELECT, " WHERE space = $1 AND id IN ($2, (SELECT referrer_id FROM participants WHERE space = $1 AND id = $2)) FOR UPDATE");
+    let mut found = tx.fetch(&sql, &[space.into(), id.into()], Participant::read).await?;
+    let Some(place) = found.iter().position(|person| person.id == id) else { return Ok(None) };
+    let person = found.swap_remove(place);
+    let referrer = match person.referrer_id {
+        None => None,
+        // Somebody else's lead since the question was asked: the lock was waited for.
+        Some(referrer) if found.first().is_none_or(|found| found.id != referrer) => find_locked(tx, space, referrer).await?,
+        Some(_) => found.pop(),
+    };
+    Ok(Some((person, referrer)))
+}
+
 /// The referrer of that id; 404 if there is none, or if the person only is a lead.
 pub async fn referrer(tx: &mut Tx<'_>, space: Space, id: ReferrerId) -> Result<Participant> {
     find(tx, space, id.uuid()).await?.filter(|p| p.referrer_since.is_some()).ok_or(Error::NotFound { what: "referrer" })
@@ -466,7 +481,7 @@ impl Act for Enrol {
             evidence: Some(evidence(signal.id, &decision)),
             ..Default::default()
         };
-        work.emit(EventType::ReferrerCreated, &participant.referrer(), Some(participant.id), &data).await?;
+        work.emit(EventType::ReferrerCreated, &participant.referrer(), Some(participant.id), &data)?;
         work.record(&signal, &decision, Some(campaign.version)).await?;
         Ok(Enrolled { participant, campaign, created: true })
     }
@@ -779,7 +794,7 @@ async fn became_lead(
             evidence: Some(evidence(signal, decision)),
             ..Default::default()
         };
-        work.emit(EventType::ReferrerCreated, &referrer.referrer(), Some(referrer.id), &data).await?;
+        work.emit(EventType::ReferrerCreated, &referrer.referrer(), Some(referrer.id), &data)?;
     }
     let view = lead.lead_view(campaign, &referrer, work.shared);
     let data = view::EventData {
@@ -789,7 +804,7 @@ async fn became_lead(
         evidence: Some(evidence(signal, decision)),
         ..Default::default()
     };
-    work.emit(event, &lead.lead(), Some(lead.id), &data).await?;
+    work.emit(event, &lead.lead(), Some(lead.id), &data)?;
     let occasion = decide::Occasion {
         lead: lead.lead(),
         joined: true,
@@ -898,7 +913,7 @@ async fn release(work: &mut Work<'_, '_>, signal: &Signal, campaign: &Campaign, 
         evidence: Some(evidence(signal.id, decision)),
         ..Default::default()
     };
-    work.emit(EventType::LeadReleased, &lead.lead(), Some(lead.id), &data).await?;
+    work.emit(EventType::LeadReleased, &lead.lead(), Some(lead.id), &data)?;
     reward::take_back(work, signal.id, campaign, lead, &former, &reward::Ground::Referrer).await.map(drop)
 }
 
@@ -1007,7 +1022,7 @@ impl Act for Update {
             (EventType::ReferrerUpdated, view::EventData { referrer: Some(after.referrer_view(&campaign, work.shared)), ..Default::default() })
         };
         let data = view::EventData { campaign: Some(campaign.reference()), evidence: Some(evidence(signal.id, &decision)), ..data };
-        work.emit(event, &before.id, Some(before.id), &data).await?;
+        work.emit(event, &before.id, Some(before.id), &data)?;
         work.record(&signal, &decision, Some(campaign.version)).await?;
         Ok((after, campaign))
     }
@@ -1061,7 +1076,7 @@ impl Act for Suspend {
             evidence: Some(evidence(signal.id, &decision)),
             ..Default::default()
         };
-        work.emit(event, &self.referrer, Some(after.id), &data).await?;
+        work.emit(event, &self.referrer, Some(after.id), &data)?;
         work.record(&signal, &decision, Some(campaign.version)).await?;
         Ok((after, campaign))
     }
@@ -1122,7 +1137,7 @@ impl Act for Erase {
         let signal = work.signal("participant.erase", Some(campaign.id), Some(id), &json!({}));
         let decision = Decision::applied(Vec::new());
         let data = view::EventData { campaign: Some(campaign.reference()), evidence: Some(evidence(signal.id, &decision)), ..Default::default() };
-        work.emit(EventType::ParticipantErased, &id, Some(id), &data).await?;
+        work.emit(EventType::ParticipantErased, &id, Some(id), &data)?;
         work.record(&signal, &decision, Some(campaign.version)).await
     }
 }

@@ -5,7 +5,7 @@ use super::{
     campaign::{self, Campaign},
     conversion::{self, ConversionRow},
     event::EventType,
-    participant::{self, Participant, evidence, find_locked},
+    participant::{self, Participant, evidence},
     reward::{self, Ground},
     view::{self, Why},
     work::{Act, Question, Signal, SignalRecord, Work},
@@ -157,15 +157,16 @@ async fn open(work: &mut Work<'_, '_>, key: &LeadKey, campaign: Option<CampaignI
             ));
         }
     };
-    let Some(lead) = find_locked(work.tx, space, id).await?.filter(|p| campaign.is_none_or(|campaign| campaign == p.campaign)) else {
+    let found = participant::find_locked_with_referrer(work.tx, space, id).await?;
+    let Some((lead, referrer)) = found.filter(|(lead, _)| campaign.is_none_or(|campaign| campaign == lead.campaign)) else {
         return Ok(nobody("nobody with that id or code in the campaign".to_owned()));
     };
-    let Some(referrer) = lead.referrer_id else {
+    if lead.referrer_id.is_none() {
         let check = Check::new(Reason::LeadKnown, false, "somebody who was referred", "a referrer whom nobody referred");
         return Ok(Opened::Nobody(Decision { outcome: Outcome::Ignored, reason: Reason::LeadKnown, checks: vec![check] }));
-    };
+    }
     let campaign = campaign::get(work.tx, work.shared, space, lead.campaign).await?;
-    let referrer = find_locked(work.tx, space, referrer).await?.ok_or_else(|| goodword_store::Error::Database(format!("{} has no referrer", lead.lead())))?;
+    let referrer = referrer.ok_or_else(|| goodword_store::Error::Database(format!("{} has no referrer", lead.lead())))?;
     Ok(Opened::Case(Box::new(Case { lead, referrer, campaign })))
 }
 
@@ -294,7 +295,7 @@ impl Case {
         }
         self.set_status(work, LeadStatus::Qualified, at, conversion.is_some(), None).await?;
         let data = self.data(work.shared, conversion.cloned(), signal, decision);
-        work.emit(EventType::LeadQualified, &self.lead.lead(), Some(self.lead.id), &data).await?;
+        work.emit(EventType::LeadQualified, &self.lead.lead(), Some(self.lead.id), &data)?;
         let occasion = self.occasion(at, true, conversion.map(|c| (c.id, c.amount)), before.first_qualified_at.or(Some(at)));
         // `first_qualified_at` as it was before: it says whether rewards can exist already.
         let lead = Participant { first_qualified_at: before.first_qualified_at, ..self.lead.clone() };
@@ -332,9 +333,9 @@ impl Case {
         self.set_status(work, status, at, false, Some(reason)).await?;
         let data = self.data(work.shared, None, signal, decision);
         if was_qualified && event != EventType::LeadUnqualified {
-            work.emit(EventType::LeadUnqualified, &self.lead.lead(), Some(self.lead.id), &data).await?;
+            work.emit(EventType::LeadUnqualified, &self.lead.lead(), Some(self.lead.id), &data)?;
         }
-        work.emit(event, &self.lead.lead(), Some(self.lead.id), &data).await?;
+        work.emit(event, &self.lead.lead(), Some(self.lead.id), &data)?;
         let ground = Ground::Lead { rejected: status == LeadStatus::Rejected, qualified_leads: self.referrer.qualified_leads, reason };
         reward::take_back(work, signal, &self.campaign, &self.lead, &self.referrer, &ground).await
     }
@@ -516,7 +517,7 @@ impl Act for Reject {
                 let now = work.now();
                 case.set_status(work, LeadStatus::Pending, now, false, None).await?;
                 let data = case.data(work.shared, None, signal.id, &decision);
-                work.emit(EventType::LeadRestored, &self.lead, Some(case.lead.id), &data).await?;
+                work.emit(EventType::LeadRestored, &self.lead, Some(case.lead.id), &data)?;
                 // What it was given for joining, and lost, is given back.
                 let occasion = Occasion { joined: true, ..case.occasion(now, false, None, None) };
                 (rewards, _) = reward::give(work, signal.id, &case.campaign, &case.lead, &case.referrer, &occasion).await?;
@@ -612,7 +613,7 @@ impl Act for Convert {
             Opened::Case(case) => case,
             Opened::Nobody(decision) => {
                 let data = view::EventData { evidence: Some(evidence(signal.id, &decision)), ..Default::default() };
-                work.emit(EventType::ConversionIgnored, &signal.id, None, &data).await?;
+                work.emit(EventType::ConversionIgnored, &signal.id, None, &data)?;
                 return nobody(work, signal, decision).await;
             }
         };
@@ -666,7 +667,7 @@ impl Act for Convert {
         let conversion = row.view(&case.campaign);
         let event = if qualification.counts { EventType::ConversionRecorded } else { EventType::ConversionIgnored };
         let data = case.data(work.shared, Some(conversion.clone()), signal.id, &decision);
-        work.emit(event, &id, Some(case.lead.id), &data).await?;
+        work.emit(event, &id, Some(case.lead.id), &data)?;
         let mut rewards = Vec::new();
         if qualification.qualifies {
             let (given, skipped) = case.qualify(work, signal.id, signal.occurred_at, Some(&conversion), &decision).await?;
@@ -886,7 +887,7 @@ impl Act for Refund {
                 .await?;
             let back = row.amount.map(|amount| Money::new(before_minor - row.refunded_minor, amount.currency));
             let data = view::EventData { moved: back, ..case.data(work.shared, Some(row.view(&case.campaign)), signal.id, &refund.decision) };
-            work.emit(EventType::ConversionRefunded, &id, Some(owner), &data).await?;
+            work.emit(EventType::ConversionRefunded, &id, Some(owner), &data)?;
             rewards = if refund.unqualifies {
                 case.unqualify(work, signal.id, LeadStatus::Pending, EventType::LeadUnqualified, Reason::Refunded, &refund.decision).await?
             } else {
@@ -992,7 +993,7 @@ impl Case {
             if row.counts {
                 any = true;
                 let data = self.data(work.shared, Some(row.view(&self.campaign)), signal.id, &considered.decision);
-                work.emit(EventType::ConversionRecorded, &row.id, Some(self.lead.id), &data).await?;
+                work.emit(EventType::ConversionRecorded, &row.id, Some(self.lead.id), &data)?;
             }
         }
         Ok(any)

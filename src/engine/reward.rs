@@ -316,7 +316,7 @@ pub(super) async fn give(
                         evidence: Some(view::Evidence { signal_id: signal, outcome: Outcome::Ignored, why: reason.into(), checks: checks.clone() }),
                         ..Default::default()
                     };
-                    work.emit(EventType::RewardSkipped, &candidate.definition.id, Some(beneficiary.id), &data).await?;
+                    work.emit(EventType::RewardSkipped, &candidate.definition.id, Some(beneficiary.id), &data)?;
                 }
                 skipped.extend(checks);
             }
@@ -594,7 +594,7 @@ async fn take_coupon(work: &mut Work<'_, '_>, campaign: &Campaign, definition: R
     let used = before + 1;
     if POOL_WARNINGS_PERCENT.iter().any(|percent| before * 100 < total * percent && used * 100 >= total * percent) {
         let data = view::EventData { campaign: Some(campaign.reference()), count: Some(total - used), ..Default::default() };
-        work.emit(EventType::CouponsLow, &definition, None, &data).await?;
+        work.emit(EventType::CouponsLow, &definition, None, &data)?;
     }
     Ok(Some(code))
 }
@@ -617,23 +617,23 @@ async fn settle(
 ) -> Result<view::Reward> {
     let beneficiary = if row.role == Role::Lead { lead } else { referrer };
     let view = row.view(campaign, definition.terms.name.as_str(), beneficiary);
-    let mut n = next_entry(work, row.id, first).await?;
-    for (i, &state) in grant.path.iter().enumerate() {
-        let last = i + 1 == grant.path.len();
+    let mut data = view::EventData {
+        campaign: Some(campaign.reference()),
+        referrer: Some(referrer.referrer_view(campaign, work.shared)),
+        lead: Some(lead.lead_view(campaign, referrer, work.shared)),
+        reward: Some(view.clone()),
+        moved: row.amount,
+        ..Default::default()
+    };
+    let mut entries = Vec::with_capacity(grant.path.len());
+    for (n, &state) in (next_entry(work, row.id, first).await?..).zip(&grant.path) {
+        let last = entries.len() + 1 == grant.path.len();
         let reason = if last { grant.reason } else { Reason::Done };
-        append(work, row.id, n, state, reason, None, if state == RewardState::Due { row.amount } else { None }, signal).await?;
-        n += 1;
-        let data = view::EventData {
-            campaign: Some(campaign.reference()),
-            referrer: Some(referrer.referrer_view(campaign, work.shared)),
-            lead: Some(lead.lead_view(campaign, referrer, work.shared)),
-            reward: Some(view.clone()),
-            moved: row.amount,
-            evidence: Some(view::Evidence { signal_id: signal, outcome: Outcome::Applied, why: reason.into(), checks: Vec::new() }),
-            ..Default::default()
-        };
-        work.emit(event_of(state), &row.id, Some(row.beneficiary), &data).await?;
+        entries.push(Entry { n, state, reason, note: None, amount: row.amount.filter(|_| state == RewardState::Due) });
+        data.evidence = Some(view::Evidence { signal_id: signal, outcome: Outcome::Applied, why: reason.into(), checks: Vec::new() });
+        work.emit(event_of(state), &row.id, Some(row.beneficiary), &data)?;
     }
+    append(work, row.id, signal, &entries).await?;
     Ok(view)
 }
 
@@ -661,36 +661,36 @@ async fn next_entry(work: &mut Work<'_, '_>, id: RewardId, new: bool) -> Result<
     Ok(work.tx.fetch_one(sql, &[work.context.space.into(), id.uuid().into()], |row| row.get::<i64>(0)).await?.unwrap_or(1))
 }
 
-#[expect(clippy::too_many_arguments, reason = "one column each")]
-async fn append(
-    work: &mut Work<'_, '_>,
-    id: RewardId,
+/// A line in a reward's history.
+struct Entry<'a> {
     n: i64,
     state: RewardState,
     reason: Reason,
-    note: Option<&str>,
+    note: Option<&'a str>,
     amount: Option<Money>,
-    signal: SignalId,
-) -> Result<()> {
-    work.tx
-        .push(
-            "INSERT INTO reward_entries (space, reward_id, n, state, reason, note, amount_minor, currency, actor, signal_id, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-            &[
+}
+
+async fn append(work: &mut Work<'_, '_>, id: RewardId, signal: SignalId, entries: &[Entry<'_>]) -> Result<()> {
+    let rows: Vec<[Arg<'_>; 11]> = entries
+        .iter()
+        .map(|entry| {
+            [
                 work.context.space.into(),
                 id.uuid().into(),
-                n.into(),
-                state.as_str().into(),
-                reason.as_str().into(),
-                note.into(),
-                amount.map(|amount| amount.minor).into(),
-                amount.as_ref().map(|amount| amount.currency.as_str()).into(),
+                entry.n.into(),
+                entry.state.as_str().into(),
+                entry.reason.as_str().into(),
+                entry.note.into(),
+                entry.amount.map(|amount| amount.minor).into(),
+                entry.amount.as_ref().map(|amount| amount.currency.as_str()).into(),
                 (&*work.context.actor).into(),
                 signal.uuid().into(),
                 work.context.now.ms().into(),
-            ],
-        )
-        .await?;
-    Ok(())
+            ]
+        })
+        .collect();
+    let insert = "INSERT INTO reward_entries (space, reward_id, n, state, reason, note, amount_minor, currency, actor, signal_id, at)";
+    Ok(work.tx.push_rows(insert, &rows, "").await?)
 }
 
 // ---------------------------------------------------------------- decisions on rewards
@@ -962,7 +962,7 @@ impl Case {
         self.row.updated_at = work.now();
         save(work, &self.row).await?;
         let n = next_entry(work, self.row.id, false).await?;
-        append(work, self.row.id, n, self.row.state, self.row.reason, note, amount, signal).await?;
+        append(work, self.row.id, signal, &[Entry { n, state: self.row.state, reason: self.row.reason, note, amount }]).await?;
         let data = view::EventData {
             campaign: Some(self.campaign.reference()),
             referrer: Some(self.referrer.referrer_view(&self.campaign, work.shared)),
@@ -972,7 +972,7 @@ impl Case {
             evidence: Some(evidence(signal, &Decision { outcome: Outcome::Applied, reason: self.row.reason, checks: Vec::new() })),
             ..Default::default()
         };
-        work.emit(event, &self.row.id, Some(self.row.beneficiary), &data).await
+        work.emit(event, &self.row.id, Some(self.row.beneficiary), &data)
     }
 
     /// By hand it is issued at once; an automation reports what became of it.

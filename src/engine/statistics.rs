@@ -11,7 +11,7 @@ use goodword_core::{
     reward::RewardState,
     time::{Period, Timestamp},
 };
-use goodword_store::{self as store, Command, Row, Tx};
+use goodword_store::{self as store, Arg, Command, Row, Tx};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use utoipa::ToSchema;
@@ -100,61 +100,138 @@ struct Gained {
     rewarded: i64,
 }
 
-/// Reads the next batch of events and visits and adds it up.
-struct CatchUp {
+/// The next batch of events and visits, added up. It is read beside the writers; only its
+/// sums are written among them.
+#[derive(Default)]
+struct Batch {
+    events: Option<Step>,
+    visits: Option<Step>,
+    cells: BTreeMap<Cell, Added>,
+    people: BTreeMap<(i64, Uuid), Gained>,
+}
+
+/// How far a batch takes its consumer.
+struct Step {
+    from: Position,
+    to: Position,
+    /// There is more behind it.
+    more: bool,
+}
+
+type Position = (i64, i64);
+
+const EVENTS: &str = "statistics.events";
+const VISITS: &str = "statistics.visits";
+/// Events, and visits, of one batch at most: its sums hold the writer for some milliseconds.
+const BATCH: i64 = 1_000;
+
+/// Where a consumer stands.
+async fn position(tx: &mut Tx<'_>, name: &'static str) -> Result<Position> {
+    let sql = "SELECT txid, seq FROM consumers WHERE name = $1";
+    Ok(tx.fetch_one(sql, &[name.into()], |row| Ok((row.get(0)?, row.get(1)?))).await?.unwrap_or_default())
+}
+
+/// Adds a batch to the roll-ups, unless another node has done so.
+struct Add {
+    batch: Batch,
     now: Timestamp,
 }
 
-const BATCH: i64 = 2_000;
-
-impl Command for CatchUp {
-    type Output = bool;
+impl Command for Add {
+    type Output = ();
     type Error = Error;
 
-    /// Whether there may be more.
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<bool> {
-        let mut cells: BTreeMap<Cell, Added> = BTreeMap::new();
-        let mut people: BTreeMap<(i64, Uuid), Gained> = BTreeMap::new();
-        let more_events = self.events(tx, &mut cells, &mut people).await?;
-        let more_visits = self.visits(tx, &mut cells, &mut people).await?;
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let Batch { events, visits, cells, people } = &self.batch;
+        let steps = [(EVENTS, events), (VISITS, visits)].map(|(name, step)| step.as_ref().map(|step| (name, step)));
+        for (name, step) in steps.iter().flatten() {
+            if self.locked_position(tx, name).await? != step.from {
+                return Ok(()); // and the next batch begins where that node has ended
+            }
+        }
+        for (name, Step { to: (txid, seq), .. }) in steps.iter().flatten() {
+            let args = [(*name).into(), (*txid).into(), (*seq).into(), self.now.ms().into()];
+            tx.push("UPDATE consumers SET txid = $2, seq = $3, updated_at = $4 WHERE name = $1", &args).await?;
+        }
         // In the order of their keys, so that two nodes never wait for each other in a circle.
-        for (cell, added) in &cells {
-            tx.push(
-                "INSERT INTO statistics_daily (space, campaign_id, day, metric, source, currency, count, amount_minor) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-                 ON CONFLICT (space, campaign_id, day, metric, source, currency) DO UPDATE SET count = statistics_daily.count + excluded.count, amount_minor = statistics_daily.amount_minor + excluded.amount_minor",
-                &[cell.space.into(), cell.campaign.into(), cell.day.into(), cell.metric.as_str().into(), cell.source.as_str().into(), cell.currency.as_str().into(), added.count.into(), added.amount_minor.into()],
-            )
-            .await?;
-        }
-        for ((space, participant), gained) in &people {
-            tx.push(
-                "INSERT INTO statistics_referrers (space, campaign_id, participant_id, visits, leads, qualified, rewarded) VALUES ($1, $2, $3, $4, $5, $6, $7)
-                 ON CONFLICT (space, participant_id) DO UPDATE SET visits = statistics_referrers.visits + excluded.visits, leads = statistics_referrers.leads + excluded.leads,
-                     qualified = statistics_referrers.qualified + excluded.qualified, rewarded = statistics_referrers.rewarded + excluded.rewarded",
-                &[(*space).into(), gained.campaign.into(), (*participant).into(), gained.visits.into(), gained.leads.into(), gained.qualified.into(), gained.rewarded.into()],
-            )
-            .await?;
-        }
-        Ok(more_events || more_visits)
+        let cells: Vec<[Arg<'_>; 8]> = cells
+            .iter()
+            .map(|(cell, added)| {
+                [
+                    cell.space.into(),
+                    cell.campaign.into(),
+                    cell.day.into(),
+                    cell.metric.as_str().into(),
+                    cell.source.as_str().into(),
+                    cell.currency.as_str().into(),
+                    added.count.into(),
+                    added.amount_minor.into(),
+                ]
+            })
+            .collect();
+        let insert = "INSERT INTO statistics_daily (space, campaign_id, day, metric, source, currency, count, amount_minor)";
+        let add = "ON CONFLICT (space, campaign_id, day, metric, source, currency) DO UPDATE SET count = statistics_daily.count + excluded.count, amount_minor = statistics_daily.amount_minor + excluded.amount_minor";
+        tx.push_rows(insert, &cells, add).await?;
+
+        // Most only gain visits, which leave the ranking of referrers, and its index, alone.
+        let (climbing, visited): (Vec<_>, Vec<_>) = people.iter().partition(|(_, gained)| gained.climbs());
+        let rows = |people: Vec<(&(i64, Uuid), &Gained)>| -> Vec<[Arg<'static>; 7]> {
+            let row = |(&(space, participant), gained): (&(i64, Uuid), &Gained)| {
+                [
+                    space.into(),
+                    gained.campaign.into(),
+                    participant.into(),
+                    gained.visits.into(),
+                    gained.leads.into(),
+                    gained.qualified.into(),
+                    gained.rewarded.into(),
+                ]
+            };
+            people.into_iter().map(row).collect()
+        };
+        let insert = "INSERT INTO statistics_referrers (space, campaign_id, participant_id, visits, leads, qualified, rewarded)";
+        let add = "ON CONFLICT (space, participant_id) DO UPDATE SET visits = statistics_referrers.visits + excluded.visits";
+        tx.push_rows(insert, &rows(visited), add).await?;
+        let add = "ON CONFLICT (space, participant_id) DO UPDATE SET visits = statistics_referrers.visits + excluded.visits, leads = statistics_referrers.leads + excluded.leads,
+                     qualified = statistics_referrers.qualified + excluded.qualified, rewarded = statistics_referrers.rewarded + excluded.rewarded";
+        Ok(tx.push_rows(insert, &rows(climbing), add).await?)
     }
 }
 
-impl CatchUp {
-    /// Where the consumer stands; its row is locked, so that one node counts at a time.
-    async fn position(&self, tx: &mut Tx<'_>, name: &'static str) -> Result<(i64, i64)> {
-        tx.execute("INSERT INTO consumers (name, txid, seq, updated_at) VALUES ($1, 0, 0, $2) ON CONFLICT DO NOTHING", &[name.into(), self.now.ms().into()])
-            .await?;
+impl Add {
+    /// Where a consumer stands; its row stays locked, so that one node counts at a time.
+    async fn locked_position(&self, tx: &mut Tx<'_>, name: &'static str) -> Result<Position> {
+        let insert = "INSERT INTO consumers (name, txid, seq, updated_at) VALUES ($1, 0, 0, $2) ON CONFLICT DO NOTHING";
+        tx.push(insert, &[name.into(), self.now.ms().into()]).await?;
         let sql = "SELECT txid, seq FROM consumers WHERE name = $1 FOR UPDATE";
-        Ok(tx.fetch_one(sql, &[name.into()], |row| Ok((row.get(0)?, row.get(1)?))).await?.unwrap_or((0, 0)))
+        Ok(tx.fetch_one(sql, &[name.into()], |row| Ok((row.get(0)?, row.get(1)?))).await?.unwrap_or_default())
+    }
+}
+
+impl Gained {
+    /// More than visits.
+    const fn climbs(&self) -> bool {
+        self.leads != 0 || self.qualified != 0 || self.rewarded != 0
+    }
+}
+
+impl Batch {
+    async fn read(tx: &mut Tx<'_>) -> Result<Self> {
+        let mut batch = Self::default();
+        batch.events = batch.add_events(tx).await?;
+        batch.visits = batch.add_visits(tx).await?;
+        Ok(batch)
     }
 
-    async fn move_to(&self, tx: &mut Tx<'_>, name: &'static str, (txid, seq): (i64, i64)) -> Result<()> {
-        Ok(tx
-            .push("UPDATE consumers SET txid = $2, seq = $3, updated_at = $4 WHERE name = $1", &[name.into(), txid.into(), seq.into(), self.now.ms().into()])
-            .await?)
+    fn more(&self) -> bool {
+        [&self.events, &self.visits].into_iter().flatten().any(|step| step.more)
     }
 
-    async fn events(&self, tx: &mut Tx<'_>, cells: &mut BTreeMap<Cell, Added>, people: &mut BTreeMap<(i64, Uuid), Gained>) -> Result<bool> {
+    fn is_empty(&self) -> bool {
+        self.events.is_none() && self.visits.is_none()
+    }
+
+    async fn add_events(&mut self, tx: &mut Tx<'_>) -> Result<Option<Step>> {
         #[derive(Deserialize)]
         struct Counted {
             count: Option<i64>,
@@ -176,7 +253,7 @@ impl CatchUp {
             at: Timestamp,
             body: Option<String>,
         }
-        let from = self.position(tx, "statistics.events").await?;
+        let from = position(tx, EVENTS).await?;
         let sql = "SELECT txid, seq, space, type, campaign_id, source, referrer_id, amount_minor, currency, created_at, CASE WHEN type IN ('referrers.imported', 'reward.reversed') THEN body END FROM events WHERE (txid, seq) > ($1, $2) AND {settled} ORDER BY txid, seq LIMIT $3";
         let read = |row: &Row<'_>| {
             Ok(Told {
@@ -193,8 +270,8 @@ impl CatchUp {
             })
         };
         let rows = tx.fetch(sql, &[from.0.into(), from.1.into(), BATCH.into()], read).await?;
-        let Some(last) = rows.last() else { return Ok(false) };
-        let (position, more) = (last.position, rows.len() as i64 == BATCH);
+        let Some(last) = rows.last() else { return Ok(None) };
+        let step = Step { from, to: last.position, more: rows.len() as i64 == BATCH };
         for told in rows {
             let (Some(campaign), Some((metric, mut sign))) = (told.campaign, told.event.and_then(Metric::of)) else { continue };
             if let Some(body) = told.body.as_deref().and_then(|body| serde_json::from_str::<Counted>(body).ok()) {
@@ -206,7 +283,7 @@ impl CatchUp {
                 };
             }
             if let Some(referrer) = told.referrer {
-                let gained = people.entry((told.space, referrer)).or_default();
+                let gained = self.people.entry((told.space, referrer)).or_default();
                 gained.campaign = campaign;
                 match metric {
                     Metric::Leads => gained.leads += sign,
@@ -216,16 +293,15 @@ impl CatchUp {
                 }
             }
             let cell = Cell { space: told.space, campaign, day: told.at.day(), metric, source: told.source, currency: told.currency.unwrap_or_default() };
-            let added = cells.entry(cell).or_default();
+            let added = self.cells.entry(cell).or_default();
             added.count += sign;
             added.amount_minor += told.amount_minor;
         }
-        self.move_to(tx, "statistics.events", position).await?;
-        Ok(more)
+        Ok(Some(step))
     }
 
-    async fn visits(&self, tx: &mut Tx<'_>, cells: &mut BTreeMap<Cell, Added>, people: &mut BTreeMap<(i64, Uuid), Gained>) -> Result<bool> {
-        let from = self.position(tx, "statistics.visits").await?;
+    async fn add_visits(&mut self, tx: &mut Tx<'_>) -> Result<Option<Step>> {
+        let from = position(tx, VISITS).await?;
         let sql = "SELECT txid, seq, space, campaign_id, participant_id, at, bot, source FROM visits WHERE (txid, seq) > ($1, $2) AND {settled} ORDER BY txid, seq LIMIT $3";
         let read = |row: &Row<'_>| {
             Ok((
@@ -239,19 +315,18 @@ impl CatchUp {
             ))
         };
         let rows = tx.fetch(sql, &[from.0.into(), from.1.into(), BATCH.into()], read).await?;
-        let Some(&(position, ..)) = rows.last() else { return Ok(false) };
-        let more = rows.len() as i64 == BATCH;
+        let Some(&(to, ..)) = rows.last() else { return Ok(None) };
+        let step = Step { from, to, more: rows.len() as i64 == BATCH };
         for (_, space, campaign, participant, at, bot, source) in rows {
             let metric = if bot { Metric::BotVisits } else { Metric::Visits };
             if !bot {
-                let gained = people.entry((space, participant)).or_default();
+                let gained = self.people.entry((space, participant)).or_default();
                 gained.campaign = campaign;
                 gained.visits += 1;
             }
-            cells.entry(Cell { space, campaign, day: at.day(), metric, source, currency: String::new() }).or_default().count += 1;
+            self.cells.entry(Cell { space, campaign, day: at.day(), metric, source, currency: String::new() }).or_default().count += 1;
         }
-        self.move_to(tx, "statistics.visits", position).await?;
-        Ok(more)
+        Ok(Some(step))
     }
 }
 
@@ -260,8 +335,17 @@ impl Engine {
     pub async fn catch_up_statistics(&self) -> Result<()> {
         // One at a time on this node; who waits finds most of the work done.
         let _turn = self.statistics_turn().lock().await;
-        while self.store().write(CatchUp { now: self.wall() }).await? {}
-        Ok(())
+        loop {
+            let batch = self.read(|tx| Box::pin(Batch::read(tx))).await?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let more = batch.more();
+            self.store().write(Add { batch, now: self.wall() }).await?;
+            if !more {
+                return Ok(());
+            }
+        }
     }
 }
 

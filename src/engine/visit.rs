@@ -220,12 +220,7 @@ impl Command for ForgetAddresses {
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64> {
         // A bounded number at a time, so that nobody waits long behind it.
-        let visits = tx
-            .execute(
-                "UPDATE visits SET ip = NULL WHERE seq IN (SELECT seq FROM visits WHERE ip IS NOT NULL AND at < $1 ORDER BY seq LIMIT 2000)",
-                &[self.before.ms().into()],
-            )
-            .await?;
+        let visits = self.of_visits(tx).await?;
         let people = tx
             .execute(
                 "UPDATE participants SET ip = NULL WHERE no IN (SELECT no FROM participants WHERE ip IS NOT NULL AND created_at < $1 LIMIT 2000)",
@@ -233,6 +228,30 @@ impl Command for ForgetAddresses {
             )
             .await?;
         Ok(visits + people)
+    }
+}
+
+/// Visits that are looked at in one go.
+const ADDRESSES_PER_ROUND: i64 = 5_000;
+
+impl ForgetAddresses {
+    /// Visits are in the order of time, so it goes on where it stopped, at the first one
+    /// that is too young. The clock of a test side may be ahead: its visits hold nobody up,
+    /// and are forgotten with the live ones around them.
+    async fn of_visits(&self, tx: &mut Tx<'_>) -> Result<u64> {
+        const FORGOTTEN: &str = "addresses_forgotten";
+        let read = |row: &Row<'_>| row.get::<String>(0);
+        let from = tx.fetch_one("SELECT value FROM installation WHERE key = $1", &[FORGOTTEN.into()], read).await?;
+        let from = from.and_then(|seq| seq.parse::<i64>().ok()).unwrap_or_default();
+        let read = |row: &Row<'_>| Ok((row.get::<i64>(0)?, Space::new(row.get(1)?), Timestamp::from_ms(row.get(2)?)));
+        let next = tx.fetch("SELECT seq, space, at FROM visits WHERE seq > $1 ORDER BY seq LIMIT $2", &[from.into(), ADDRESSES_PER_ROUND.into()], read).await?;
+        let old = next.iter().take_while(|(_, space, at)| *at < self.before || space.is_test());
+        let Some(&(to, ..)) = old.last() else { return Ok(0) };
+        tx.push("UPDATE visits SET ip = NULL WHERE seq > $1 AND seq <= $2 AND ip IS NOT NULL", &[from.into(), to.into()]).await?;
+        let text = to.to_string();
+        let keep = "INSERT INTO installation (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+        tx.push(keep, &[FORGOTTEN.into(), text.as_str().into()]).await?;
+        Ok(u64::from(next.len() as i64 == ADDRESSES_PER_ROUND))
     }
 }
 

@@ -70,6 +70,20 @@ pub struct Work<'w, 't> {
     pub answers: &'w [(Question, Verdict)],
     /// What it has brought about so far, for the signal's record.
     pub effects: Vec<Effect>,
+    /// What the world is told of it, written together at the end.
+    told: Vec<Told>,
+}
+
+/// An event on its way into the table.
+struct Told {
+    id: EventId,
+    kind: EventType,
+    campaign: Option<CampaignId>,
+    participant: Option<Uuid>,
+    referrer: Option<Uuid>,
+    moved: Option<Money>,
+    /// JSON.
+    body: String,
 }
 
 /// An answer that is kept under the key of its request.
@@ -114,8 +128,10 @@ impl<A: Act> store::Command for Change<A> {
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<A::Output> {
         let mint = Mint::new(self.context.now, self.context.seed);
-        let mut work = Work { tx, context: &self.context, shared: &self.shared, mint, answers: &self.answers, effects: Vec::new() };
-        self.act.act(&mut work).await
+        let mut work = Work { tx, context: &self.context, shared: &self.shared, mint, answers: &self.answers, effects: Vec::new(), told: Vec::new() };
+        let output = self.act.act(&mut work).await?;
+        work.tell().await?;
+        Ok(output)
     }
 }
 
@@ -293,30 +309,46 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// Writes an event, in the transaction of what it tells.
-    pub async fn emit(&mut self, kind: EventType, id: &impl std::fmt::Display, participant: Option<Uuid>, data: &view::EventData) -> Result<()> {
+    /// Emits an event, in the transaction of what it tells.
+    pub fn emit(&mut self, kind: EventType, id: &impl std::fmt::Display, participant: Option<Uuid>, data: &view::EventData) -> Result<()> {
         let event: EventId = self.mint.id();
         let body = serde_json::to_string(data).map_err(|error| store::Error::Database(error.to_string()))?;
         self.effects.push(Effect { kind: kind.as_str().to_owned(), id: id.to_string() });
-        self.tx
-            .push(
-                "INSERT INTO events (space, id, type, campaign_id, participant_id, source, referrer_id, amount_minor, currency, body, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-                &[
-                    self.context.space.into(),
-                    event.uuid().into(),
-                    kind.as_str().into(),
-                    data.campaign.as_ref().map(|campaign| campaign.id.uuid()).into(),
-                    participant.into(),
-                    (&*self.context.source).into(),
-                    data.referrer.as_ref().map(|referrer| referrer.id.uuid()).into(),
-                    data.moved.map(|money| money.minor).into(),
-                    data.moved.as_ref().map(|money| money.currency.as_str()).into(),
-                    body.as_str().into(),
-                    self.context.now.ms().into(),
-                ],
-            )
-            .await?;
+        self.told.push(Told {
+            id: event,
+            kind,
+            campaign: data.campaign.as_ref().map(|campaign| campaign.id),
+            participant,
+            referrer: data.referrer.as_ref().map(|referrer| referrer.id.uuid()),
+            moved: data.moved,
+            body,
+        });
         Ok(())
+    }
+
+    /// Writes what was emitted, in the order in which it was.
+    async fn tell(&mut self) -> Result<()> {
+        let rows: Vec<[Arg<'_>; 11]> = self
+            .told
+            .iter()
+            .map(|told| {
+                [
+                    self.context.space.into(),
+                    told.id.uuid().into(),
+                    told.kind.as_str().into(),
+                    told.campaign.map(|id| id.uuid()).into(),
+                    told.participant.into(),
+                    (&*self.context.source).into(),
+                    told.referrer.into(),
+                    told.moved.map(|money| money.minor).into(),
+                    told.moved.as_ref().map(|money| money.currency.as_str()).into(),
+                    told.body.as_str().into(),
+                    self.context.now.ms().into(),
+                ]
+            })
+            .collect();
+        let insert = "INSERT INTO events (space, id, type, campaign_id, participant_id, source, referrer_id, amount_minor, currency, body, created_at)";
+        Ok(self.tx.push_rows(insert, &rows, "").await?)
     }
 }
 

@@ -16,6 +16,7 @@ pub use tables::TableInfo;
 pub use value::{Arg, FromColumn, Row, Type, Value};
 
 use futures_util::future::BoxFuture;
+use std::fmt::Write;
 use std::path::Path;
 use uuid::Uuid;
 
@@ -59,6 +60,20 @@ impl Tx<'_> {
         }
     }
 
+    /// Pushes rows into a table, in their order, several with one statement on PostgreSQL: there a statement
+    /// costs more than a row. `end` is what follows the values, such as ON CONFLICT.
+    pub async fn push_rows<const N: usize>(&mut self, insert: &'static str, rows: &[[Arg<'_>; N]], end: &'static str) -> Result<()> {
+        match &mut self.0 {
+            Inner::Sqlite(tx) => tx.execute_each(&values(insert, 1, N, end), rows),
+            Inner::Postgres(tx) => {
+                for rows in rows.chunks(PUSHED_MAX) {
+                    tx.push(&values(insert, rows.len(), N, end), rows.as_flattened()).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Runs a query (or a statement with RETURNING) and reads each row. Statements are cached by their
     /// text, so a text that is built must have few forms: values belong into `args`.
     pub async fn fetch<T>(&mut self, sql: &str, args: &[Arg<'_>], read: impl Fn(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
@@ -95,6 +110,27 @@ impl Tx<'_> {
     fn engine(&self) -> Engine {
         if self.is_sqlite() { Engine::Sqlite } else { Engine::Postgres }
     }
+}
+
+/// Rows of one pushed statement at most: as many forms of it may be kept prepared.
+const PUSHED_MAX: usize = 16;
+
+/// `insert` with its VALUES, `rows` times `width` arguments, and `end`.
+fn values(insert: &str, rows: usize, width: usize, end: &str) -> String {
+    let mut sql = String::with_capacity(insert.len() + end.len() + 10 + rows * width * 6);
+    sql.push_str(insert);
+    sql.push_str(" VALUES ");
+    for n in 1..=rows * width {
+        let before = match (n % width, n) {
+            (1, 1) => "($",
+            (1, _) => "), ($",
+            _ => ", $",
+        };
+        let _ = write!(sql, "{before}{n}");
+    }
+    sql.push_str(") ");
+    sql.push_str(end);
+    sql
 }
 
 /// One step in the life of the schema. Numbers rise; a number that was released is never changed again.

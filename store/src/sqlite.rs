@@ -428,29 +428,42 @@ impl Tx<'_> {
 
     pub fn insert_new(&mut self, table: &str, columns: &[(&str, Type)], key: usize, rows: &[Vec<Arg<'_>>]) -> Result<Vec<Uuid>> {
         let sql = insert(table, columns.iter().map(|(name, _)| *name), " ON CONFLICT DO NOTHING");
-        let mut inserted = Vec::new();
-        for row in rows {
-            if self.execute(&sql, row)? > 0 {
-                match row[key] {
-                    Arg::Id(id) => inserted.push(id),
-                    _ => {
-                        return Err(Error::Database(format!("insert_new into {table}: the key is not an id")));
-                    }
+        let new = self.run(|db| {
+            let mut statement = db.prepare(&sql)?;
+            let mut new = Vec::with_capacity(rows.len());
+            for row in rows {
+                if statement.execute(params_from_iter(row))? > 0 {
+                    new.push(row[key]);
                 }
             }
-        }
-        Ok(inserted)
+            Ok(new)
+        })?;
+        let id = |key| match key {
+            Arg::Id(id) => Ok(id),
+            _ => Err(Error::Database(format!("insert_new into {table}: the key is not an id"))),
+        };
+        new.into_iter().map(id).collect()
+    }
+
+    /// Runs a statement for each of the rows.
+    pub fn execute_each<const N: usize>(&mut self, sql: &str, rows: &[[Arg<'_>; N]]) -> Result<()> {
+        self.run(|db| {
+            let mut statement = db.prepare(sql)?;
+            rows.iter().try_for_each(|row| statement.execute(params_from_iter(row)).map(drop))
+        })
     }
 
     pub fn load(&mut self, table: &str, columns: &[(String, Type)], rows: &[Vec<crate::Value>]) -> Result<()> {
         // Rows may refer to rows that come after them; what counts is the commit.
         self.run(|db| db.conn.execute_batch("PRAGMA defer_foreign_keys = ON"))?;
         let sql = insert(table, columns.iter().map(|(name, _)| name.as_str()), "");
-        for row in rows {
-            let args: Vec<Arg<'_>> = row.iter().map(Arg::from).collect();
-            self.execute(&sql, &args)?;
-        }
-        Ok(())
+        self.run(|db| {
+            let mut statement = db.prepare(&sql)?;
+            for row in rows {
+                statement.execute(params_from_iter(row.iter().map(Arg::from)))?;
+            }
+            Ok(())
+        })
     }
 
     /// After an error the command is lost, as on PostgreSQL: every later statement meets the same error.

@@ -63,8 +63,12 @@ fn meanwhile(engine: Engine, rows: u64) -> Figure {
     let (during, _) = qualify::run(&server, &world, 32, lasts, Some(MEANWHILE_PER_SECOND), alone.next);
     running.stop();
     let (before, after) = (alone.ms(99.0), during.ms(99.0));
-    Figure { p50_ms: Some(during.ms(50.0)), p99_ms: Some(after), ..Figure::new("import", format!("{engine:?}, p99 of qualifications meanwhile, beside before"), "ms", after) }
-        .at_most(before, after / before, 3.0)
+    Figure {
+        p50_ms: Some(during.ms(50.0)),
+        p99_ms: Some(after),
+        ..Figure::new("import", format!("{engine:?}, p99 of qualifications meanwhile, beside before"), "ms", after)
+    }
+    .at_most(before, after / before, 3.0)
 }
 
 fn people(home: &Home) -> i64 {

@@ -33,12 +33,16 @@ pub fn measure(sizes: &Sizes) -> Vec<Figure> {
         from += QUALIFICATIONS;
     }
     let ratio = median(small_us.iter().zip(&large_us).map(|(small, large)| large / small).collect());
-    figures.push(
-        Figure::new("scale", "processor time of a qualification among 1,000,000 people, beside among 10,000", "µs", median(large_us)).at_most(median(small_us), ratio, 1.5),
-    );
+    figures.push(Figure::new("scale", "processor time of a qualification among 1,000,000 people, beside among 10,000", "µs", median(large_us)).at_most(
+        median(small_us),
+        ratio,
+        1.5,
+    ));
     let load = qualify::run(&server, &large, 256, sizes.lasts, None, from).0;
     let (_, highest) = machine::memory(server.pid());
-    figures.push(Figure::new("scale", format!("highest memory with 1,000,000 participants, 256 clients at {:.0}/s", load.per_second()), "MiB", highest).below(150.0));
+    figures.push(
+        Figure::new("scale", format!("highest memory with 1,000,000 participants, 256 clients at {:.0}/s", load.per_second()), "MiB", highest).below(150.0),
+    );
     figures
 }
 

@@ -40,7 +40,11 @@ fn on(engine: Engine, sizes: &Sizes) -> Vec<Figure> {
             ..Figure::new("statistics", format!("{engine:?}, {name}: p99"), "ms", percentile_ms(&after, 99.0)).below(25.0)
         });
         let growth = p50 / percentile_ms(&before, 50.0);
-        figures.push(Figure::new("statistics", format!("{engine:?}, {name}: p50, beside 10,000 visits"), "ms", p50).at_most(percentile_ms(&before, 50.0), growth, 3.0));
+        figures.push(Figure::new("statistics", format!("{engine:?}, {name}: p50, beside 10,000 visits"), "ms", p50).at_most(
+            percentile_ms(&before, 50.0),
+            growth,
+            3.0,
+        ));
     }
     figures.push(same_as_raw(engine, &home, &large));
     figures

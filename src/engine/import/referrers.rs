@@ -164,7 +164,7 @@ impl AddReferrers {
                 evidence: Some(evidence.clone()),
                 ..Default::default()
             };
-            work.emit(EventType::ReferrerCreated, &person.referrer(), Some(*id), &data).await?;
+            work.emit(EventType::ReferrerCreated, &person.referrer(), Some(*id), &data)?;
         }
         Ok(())
     }
@@ -249,7 +249,7 @@ impl Act for AddReferrers {
         } else if !added.is_empty() {
             let data =
                 view::EventData { campaign: Some(campaign.reference()), count: Some(result.added as i64), evidence: Some(evidence), ..Default::default() };
-            work.emit(EventType::ReferrersImported, &campaign.id, None, &data).await?;
+            work.emit(EventType::ReferrersImported, &campaign.id, None, &data)?;
         }
         work.record(&signal, &decision, Some(campaign.version)).await?;
         result.took = begun.elapsed();
