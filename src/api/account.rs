@@ -208,7 +208,7 @@ async fn move_clock(State(app): State<App>, caller: Caller<Admin>, key: Idempote
     let wall = app.engine.wall();
     let act = MoveClock { to };
     let clock = move |ahead_ms: &i64| Clock { now: wall.plus_ms(*ahead_ms), ahead_seconds: ahead_ms / 1_000 };
-    let done = super::write(&app, &caller, None, key, body.raw_hash, act, move |ahead_ms| (StatusCode::OK, clock(ahead_ms))).await?;
+    let done = super::write(&app, &caller, None, key, body.raw_hash, act, move |ahead_ms| (StatusCode::OK, clock(&ahead_ms))).await?;
     app.engine.forget().await?;
     app.engine.tick().await?;
     Ok(done)

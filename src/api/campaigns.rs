@@ -182,7 +182,7 @@ async fn delete(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path
 
 async fn set_status(app: &App, caller: &Caller<Write>, key: IdempotencyKey, raw_hash: [u8; 32], act: SetStatus) -> Result<Done<CampaignView>, Problem> {
     let url = app.engine.shared().public_url.clone();
-    let done = super::write(app, caller, None, key, raw_hash, act, move |campaign| (StatusCode::OK, view(campaign, &url))).await?;
+    let done = super::write(app, caller, None, key, raw_hash, act, move |campaign| (StatusCode::OK, view(&campaign, &url))).await?;
     app.engine.forget().await?;
     Ok(done)
 }

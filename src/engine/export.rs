@@ -463,7 +463,7 @@ impl Exported for view::Referrer {
 
 impl Exported for view::Lead {
     fn cells(&self) -> Vec<Cell> {
-        let risk: Vec<String> = self.risk.iter().map(|reason| reason.as_str()).collect();
+        let risk: Vec<&str> = self.risk.iter().map(|reason| reason.as_str()).collect();
         vec![
             own(self.id),
             own(self.campaign.id),

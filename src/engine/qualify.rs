@@ -984,10 +984,7 @@ impl Case {
                 let args = [work.context.space.into(), row.id.uuid().into(), row.counts.into()];
                 let reason = row.reason.as_str();
                 work.tx
-                    .execute(
-                        "UPDATE conversions SET counts = $3, reason = $4 WHERE space = $1 AND id = $2",
-                        &[args[0], args[1], args[2], reason.into()],
-                    )
+                    .execute("UPDATE conversions SET counts = $3, reason = $4 WHERE space = $1 AND id = $2", &[args[0], args[1], args[2], reason.into()])
                     .await?;
             }
             if row.counts {
