@@ -1074,7 +1074,7 @@ async fn events_tell_each_thing_once_in_the_order_it_happened() {
 async fn a_request_with_a_key_is_answered_once_and_its_key_serves_no_other() {
     on_both(async |app| {
         let campaign = app.campaign(json!({})).await;
-        let render = |enrolled: &participant::Enrolled| Reply::new(201, &json!({"id": enrolled.participant.referrer(), "created": enrolled.created}));
+        let render = |enrolled: participant::Enrolled| Reply::new(201, &json!({"id": enrolled.participant.referrer(), "created": enrolled.created}));
         let ask = async |app: &TestApp, email: &str, hash: u8| {
             let enrol = Enrol { campaign: campaign.id, person: person(email), code: None };
             app.engine.run_keyed(app.context(), enrol, Some(Idempotency { key: "K-1".into(), request_hash: [hash; 32] }), render).await
@@ -1231,7 +1231,7 @@ async fn nothing_is_left_of_a_person_who_was_erased() {
         let email = "Maya_O%Rossi@example.net";
         campaign.convert(campaign.order(email, "EARLY", "10.00 EUR")).await;
         let priya = campaign.referrer("priya@example.com").await;
-        let render = |joined: &participant::Joined| Reply::new(201, &json!({"lead": joined.lead, "checks": joined.checks}));
+        let render = |joined: participant::Joined| Reply::new(201, &json!({"lead": joined.lead, "checks": joined.checks}));
         let maya = participant::Person { fields: json!({"note": "call Maya"}).as_object().unwrap().clone(), external_id: Some("CRM-MAYA".into()), ..person(email) };
         let join = Join { campaign: None, referrer: ReferrerKey::Code(priya.code.parse().unwrap()), person: maya, link_used_at: None };
         app.engine.run_keyed(app.context(), join, Some(Idempotency { key: "K-1".into(), request_hash: [0; 32] }), render).await.unwrap();

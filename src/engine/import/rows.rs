@@ -157,7 +157,10 @@ impl<R: Read> Rows<R> {
                 if !reader.read_byte_record(record).map_err(|error| error.to_string())? {
                     return Ok(None);
                 }
-                let line = record.position().map_or(0, csv::Position::line);
+                // The reader's place before the row may be that of blank lines above it, and its
+                // place behind the row is on the same line where no newline ends it: never too far.
+                let within = record.iter().flatten().filter(|byte| **byte == b'\n').count() as u64;
+                let line = record.position().map_or(0, csv::Position::line).max(reader.position().line().saturating_sub(within + 1));
                 let content = if record.len() == header.len() {
                     Content::Cells
                 } else {
