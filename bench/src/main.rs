@@ -1,3 +1,4 @@
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads clocks and waits")]
 #![doc = include_str!("../README.md")]
 
 mod limit;

@@ -147,7 +147,7 @@ mod tests {
         for &reason in Reason::ALL {
             assert!(reason.sentence().ends_with('.'), "{reason:?}");
             assert!(reason.next_step().is_empty() || reason.next_step().ends_with('.'), "{reason:?}");
-            assert_eq!(Reason::parse(&reason.as_str()), Some(reason));
+            assert_eq!(Reason::parse(reason.as_str()), Some(reason));
         }
     }
 }
