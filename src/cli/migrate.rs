@@ -7,9 +7,11 @@ use crate::{
     config::{Config, DataFlags},
     engine::{Engine, MIGRATIONS},
 };
-use goodword_store::{Options, Store, TableInfo, Value};
+use futures_util::future::BoxFuture;
+use goodword_store::{Options, Row, Store, TableInfo, Tx, Value};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use std::time::{Duration, Instant};
 
 /// Bring the database up to date, or move the installation to another one
 ///
@@ -34,6 +36,7 @@ pub struct Migrate {
 
 /// Rows that are copied, or compared, at a time.
 const PAGE: usize = 2_000;
+const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Serialize)]
 struct Compared {
@@ -164,30 +167,58 @@ fn new_database(error: goodword_store::Error) -> Failure {
 /// their place, begin anew in another database.
 async fn read_to_the_end(store: &Store, config: &Config) -> Result {
     let (engine, visits) = Engine::open(store.clone(), &config.public_url()).await?;
-    engine.catch_up_statistics().await?;
+    let begun = Instant::now();
+    let late = loop {
+        engine.catch_up_statistics().await?;
+        match behind(store).await? {
+            None => break None,
+            // PostgreSQL shows the last events when all transactions that were open before them have ended.
+            Some(_) if begun.elapsed() < SETTLED_WITHIN => tokio::time::sleep(Duration::from_millis(200)).await,
+            late => break late,
+        }
+    };
     drop(engine);
     let _ = visits.await;
+    match late {
+        None => Ok(()),
+        Some((name, left)) => Err(Failure::new(format!("{name} has not caught up: {} left", count(left, "row")))
+            .hint("Start the server until it has, stop it, and try again. A transaction that stays open in the same cluster delays it, too.")),
+    }
+}
+
+/// A consumer who has not read everything, and how much is left.
+async fn behind(store: &Store) -> Result<Option<(String, u64)>> {
     type Consumer = (String, i64, i64);
-    let consumers: Vec<Consumer> = store
-        .read(|tx| {
-            Box::pin(
-                async move { tx.fetch("SELECT name, txid, seq FROM consumers ORDER BY name", &[], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).await },
-            )
-        })
-        .await
-        .map_err(|error: goodword_store::Error| Failure::new(error))?;
+    let sql = "SELECT name, txid, seq FROM consumers ORDER BY name";
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let consumers: Vec<Consumer> = ask(store, move |tx| Box::pin(async move { tx.fetch(sql, &[], read).await })).await?;
     for (name, txid, seq) in consumers {
         let sql = format!("SELECT count(*) FROM {} WHERE (txid, seq) > ($1, $2)", source_of(&name));
-        let left: Option<i64> = store
-            .read(move |tx| Box::pin(async move { tx.fetch_one(&sql, &[txid.into(), seq.into()], |row| row.get(0)).await }))
-            .await
-            .map_err(|error: goodword_store::Error| Failure::new(error))?;
-        if left.unwrap_or_default() > 0 {
-            return Err(Failure::new(format!("{name} has not caught up: {} left", count(left.unwrap_or_default() as u64, "row")))
-                .hint("Start the server until it has, stop it, and try again."));
+        let left = number(store, sql, vec![txid, seq]).await?;
+        if left > 0 {
+            return Ok(Some((name, left as u64)));
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+async fn ask<T: Send + 'static>(
+    store: &Store,
+    question: impl for<'t> FnOnce(&'t mut Tx<'_>) -> BoxFuture<'t, goodword_store::Result<T>> + Send + 'static,
+) -> Result<T> {
+    Ok(store.read(question).await?)
+}
+
+/// The one number that a query gives.
+async fn number(store: &Store, sql: String, args: Vec<i64>) -> Result<i64> {
+    let n: Option<i64> = ask(store, move |tx| {
+        Box::pin(async move {
+            let args: Vec<_> = args.into_iter().map(Into::into).collect();
+            tx.fetch_one(&sql, &args, |row| row.get(0)).await
+        })
+    })
+    .await?;
+    Ok(n.unwrap_or_default())
 }
 
 /// What a consumer reads.
@@ -196,12 +227,7 @@ fn source_of(consumer: &str) -> &'static str {
 }
 
 async fn rows_of(store: &Store, table: &TableInfo) -> Result<u64> {
-    let sql = format!("SELECT count(*) FROM \"{}\"", table.name);
-    let n: Option<i64> = store
-        .read(move |tx| Box::pin(async move { tx.fetch_one(&sql, &[], |row| row.get(0)).await }))
-        .await
-        .map_err(|error: goodword_store::Error| Failure::new(error))?;
-    Ok(n.unwrap_or_default() as u64)
+    Ok(number(store, format!("SELECT count(*) FROM \"{}\"", table.name), Vec::new()).await? as u64)
 }
 
 /// Copies table by table, then compares both sides.
@@ -278,13 +304,7 @@ impl<'s> Scan<'s> {
     }
 
     async fn end_of(&self, source: &'static str) -> Result<i64> {
-        let sql = format!("SELECT coalesce(max(seq), 0) FROM {source}");
-        let end: Option<i64> = self
-            .store
-            .read(move |tx| Box::pin(async move { tx.fetch_one(&sql, &[], |row| row.get(0)).await }))
-            .await
-            .map_err(|error: goodword_store::Error| Failure::new(error))?;
-        Ok(end.unwrap_or_default())
+        number(self.store, format!("SELECT coalesce(max(seq), 0) FROM {source}"), Vec::new()).await
     }
 }
 

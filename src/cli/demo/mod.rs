@@ -71,6 +71,7 @@ impl Demo {
     }
 
     async fn play(&self, mut config: Config) -> Result {
+        let mut stop = std::pin::pin!(server::stop_signal());
         let listener = if self.no_serve { None } else { Some(self.listen(&mut config)?) };
         let store = serve::open_store(&config).await?;
         let (engine, visits) = Engine::open(store.clone(), &config.public_url()).await?;
@@ -79,13 +80,14 @@ impl Demo {
             return Err(Failure::new("there is something in this installation already").hint("Name a new folder with --data DIR, or leave it out."));
         };
         let mut progress = Progress::new();
-        let year = play::play(&engine, &made, self.size, &mut progress).await?;
+        let year = tokio::select! {
+            year = play::play(&engine, &made, self.size, &mut progress) => year?,
+            () = &mut stop => return Err(Failure::new("stopped before the year was over")),
+        };
         progress.clear();
-        // Before anybody is told that it is ready: from then on it stops in good order.
-        let asked_to_stop = server::stop_signal();
         self.tell(&config, &made, &year, &progress)?;
         match listener {
-            Some(listener) => serve::run(listener, store, engine, visits, config, asked_to_stop).await,
+            Some(listener) => serve::run(listener, store, engine, visits, config, stop).await,
             None => {
                 drop(engine);
                 let _ = visits.await;

@@ -111,6 +111,8 @@ pub struct Reader {
     /// `None` where qualifications name no campaign.
     campaign: Option<Campaign>,
     fields: Vec<Field>,
+    /// Keys of the campaign's fields for the other role. Exports tell them of people who have both.
+    others: Vec<String>,
     ignored: Vec<String>,
     header: Vec<Target>,
     now: Timestamp,
@@ -169,7 +171,17 @@ impl Reader {
             Kind::Leads => campaign.settings().lead_fields.clone(),
             Kind::Qualifications | Kind::Coupons => Vec::new(),
         });
-        let mut reader = Self { kind, campaign, fields, ignored: ignored.to_vec(), header: Vec::new(), now };
+        let others = campaign.as_ref().map_or_else(Vec::new, |campaign| {
+            let settings = campaign.settings();
+            settings
+                .referrer_fields
+                .iter()
+                .chain(&settings.lead_fields)
+                .map(|field| field.key.clone())
+                .filter(|key| fields.iter().all(|own| own.key != *key))
+                .collect()
+        });
+        let mut reader = Self { kind, campaign, fields, others, ignored: ignored.to_vec(), header: Vec::new(), now };
         let Some(header) = header else { return Ok(reader) };
         let mut unknown = Vec::new();
         for (i, name) in header.iter().enumerate() {
@@ -239,7 +251,10 @@ impl Reader {
             (Content::Object(object), _) => {
                 for (name, value) in object {
                     match (name.as_str(), value) {
-                        ("fields", Value::Object(fields)) => draft.fields.extend(fields.iter().map(|(key, value)| (key.clone(), value.clone()))),
+                        ("fields", Value::Object(fields)) => {
+                            let own = fields.iter().filter(|(key, _)| !self.others.contains(key));
+                            draft.fields.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+                        }
                         ("referrer", Value::Object(referrer)) if self.kind == Kind::Leads => {
                             let named = ["code", "email", "id"].iter().find_map(|key| referrer.get(*key).and_then(Value::as_str));
                             draft.texts[Known::Referrer as usize] = named.map(Cow::Borrowed);

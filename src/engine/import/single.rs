@@ -3,7 +3,7 @@
 use super::columns::{NewLead, NewQualification};
 use crate::engine::{
     Error, Result, campaign,
-    participant::{self, Claim, Join},
+    participant::{self, Claim, Join, Joined, Update},
     qualify::{Answer, LeadKey, Qualify, Reject},
     work::{Act, Change, Context, Work},
 };
@@ -36,9 +36,7 @@ impl Act for ImportLead {
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Fate> {
         let row = &self.row;
         let joined = match self.unreferred(work).await? {
-            Some(participant) => {
-                Claim { participant, referrer: row.referrer.clone(), evidence: "An imported file says so.".to_owned(), force: false }.act(work).await?
-            }
+            Some(participant) => self.claim(work, participant).await?,
             None => {
                 let join = Join { campaign: Some(self.campaign), referrer: row.referrer.clone(), person: row.person.clone(), link_used_at: row.link_used_at };
                 join.join(work, row.code.as_ref()).await?
@@ -74,6 +72,16 @@ impl Act for ImportLead {
 }
 
 impl ImportLead {
+    async fn claim(&self, work: &mut Work<'_, '_>, participant: Uuid) -> Result<Joined> {
+        let evidence = "An imported file says so.".to_owned();
+        let joined = Claim { participant, referrer: self.row.referrer.clone(), evidence, force: false }.act(work).await?;
+        if joined.created && !self.row.person.fields.is_empty() {
+            work.effects.clear();
+            Update { participant, as_lead: true, fields: self.row.person.fields.clone(), ..Default::default() }.act(work).await?;
+        }
+        Ok(joined)
+    }
+
     /// A referrer of the campaign whom nobody referred yet. That a file names their referrer is a claim.
     async fn unreferred(&self, work: &mut Work<'_, '_>) -> Result<Option<Uuid>> {
         let campaign = campaign::get(work.tx, work.shared, work.context.space, self.campaign).await?;
