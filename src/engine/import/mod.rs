@@ -449,7 +449,7 @@ struct Pace {
 /// How long a chunk may hold SQLite's writer when nobody else writes, and when somebody does; as
 /// much again goes into its commit.
 const HOLD_IDLE: Duration = Duration::from_millis(50);
-const HOLD_BUSY: Duration = Duration::from_millis(8);
+const HOLD_BUSY: Duration = Duration::from_millis(4);
 /// Others count for so long after they were last seen.
 const BUSY_FOR: Duration = Duration::from_secs(2);
 /// Rows of a chunk on PostgreSQL, which has no one writer to hold.
