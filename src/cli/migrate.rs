@@ -24,8 +24,8 @@ pub struct Migrate {
     #[arg(long)]
     dry_run: bool,
     /// The new database: postgres://user:password@host/database or sqlite:/path/to/file.db; better
-    /// given as GOODWORD_MIGRATE_TO, which other users cannot see
-    #[arg(long, value_name = "URL")]
+    /// given by the environment, which other users cannot see
+    #[arg(long, value_name = "URL", env = "GOODWORD_MIGRATE_TO", hide_env_values = true)]
     to: Option<String>,
     /// Print one line of JSON
     #[arg(long)]
@@ -57,8 +57,7 @@ impl Migrate {
 
     #[expect(clippy::disallowed_methods, reason = "a second database's URL: a secret of this command alone")]
     async fn migrate(self, config: Config) -> Result {
-        let to = self.to.clone().or_else(|| std::env::var("GOODWORD_MIGRATE_TO").ok().filter(|url| !url.is_empty()));
-        match to {
+        match self.to.clone().filter(|url| !url.is_empty()) {
             Some(url) => self.transfer(&config, url).await,
             None => self.update(&config).await,
         }

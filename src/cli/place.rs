@@ -17,8 +17,8 @@ pub struct Place {
     /// Work through a running server at this address, like http://127.0.0.1:8080
     #[arg(long, value_name = "URL", help_heading = "Running server")]
     url: Option<String>,
-    /// The API key for --url; better given as GOODWORD_API_KEY, which other users cannot see
-    #[arg(long, value_name = "KEY", help_heading = "Running server", requires = "url")]
+    /// The API key for --url; better given by the environment, which other users cannot see
+    #[arg(long, value_name = "KEY", env = "GOODWORD_API_KEY", hide_env_values = true, help_heading = "Running server")]
     api_key: Option<String>,
     /// The workspace, by name or id, where there are several
     #[arg(long, value_name = "NAME", conflicts_with = "url")]
@@ -49,7 +49,7 @@ impl Place {
     #[expect(clippy::disallowed_methods, reason = "a secret of clients, which have no Config")]
     pub fn server(&self) -> Result<Option<Client>> {
         let Some(url) = &self.url else { return Ok(None) };
-        let key = self.api_key.clone().or_else(|| std::env::var("GOODWORD_API_KEY").ok().filter(|key| !key.is_empty()));
+        let key = self.api_key.clone().filter(|key| !key.is_empty());
         let key = key.ok_or_else(|| Failure::new("a running server asks for an API key").hint("Give it as GOODWORD_API_KEY, or by --api-key."))?;
         Client::new(url, Some(key)).map(Some)
     }

@@ -115,5 +115,4 @@ fn welcome(config: &Config, set_up: Option<&SetUp>) {
         text += &format!("Try it:\n  curl {url}/v1/me -H \"Authorization: Bearer {test}\"\n\n");
     }
     let _ = std::io::stdout().write_all(text.as_bytes());
-    tracing::info!(listen = %config.listen, url, "ready");
 }
