@@ -55,7 +55,6 @@ impl Migrate {
         super::block_on(self.migrate(config))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a second database's URL: a secret of this command alone")]
     async fn migrate(self, config: Config) -> Result {
         match self.to.clone().filter(|url| !url.is_empty()) {
             Some(url) => self.transfer(&config, url).await,

@@ -46,7 +46,6 @@ pub struct Opened {
 
 impl Place {
     /// The running server, if one is to be asked.
-    #[expect(clippy::disallowed_methods, reason = "a secret of clients, which have no Config")]
     pub fn server(&self) -> Result<Option<Client>> {
         let Some(url) = &self.url else { return Ok(None) };
         let key = self.api_key.clone().filter(|key| !key.is_empty());
