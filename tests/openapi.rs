@@ -6,7 +6,7 @@ mod web;
 use goodword::{config::Config, http::openapi, routes};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use web::{Operation, Web, file, resolve};
+use web::{Operation, Web, file, paths_of, resolve};
 
 fn document() -> Value {
     routes::document(&Config::default())
@@ -14,12 +14,6 @@ fn document() -> Value {
 
 /// Addresses that are no part of the native API: what operators and browsers ask. The prefix ends at a slash.
 const UNDOCUMENTED: &[&str] = &["/openapi.json", "/docs", "/healthz", "/readyz", "/metrics"];
-
-/// The paths of a router. axum does not list them, but shows them to who debugs.
-fn paths_of(router: &axum::Router) -> BTreeSet<String> {
-    let shown = format!("{router:?}");
-    shown.split('"').filter(|part| part.starts_with('/') && !part.contains(char::is_whitespace)).map(str::to_owned).collect()
-}
 
 fn is_api(path: &str) -> bool {
     path == "/v1" || path.starts_with("/v1/")

@@ -10,7 +10,7 @@ use goodword::{
 };
 use goodword_store::{Options, Store};
 use serde_json::Value;
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 use tower::ServiceExt;
 
 pub struct Web {
@@ -124,6 +124,12 @@ impl<'d> Operation<'d> {
 /// What a `$ref` leads to, or the value itself.
 pub fn resolve<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
     value["$ref"].as_str().map_or(value, |reference| document.pointer(reference.trim_start_matches('#')).unwrap_or_else(|| panic!("{reference} leads nowhere")))
+}
+
+/// The paths of a router. axum does not list them, but shows them to who debugs.
+pub fn paths_of(router: &Router) -> BTreeSet<String> {
+    let shown = format!("{router:?}");
+    shown.split('"').filter(|part| part.starts_with('/') && !part.contains(char::is_whitespace)).map(str::to_owned).collect()
 }
 
 /// A file of the repository.
