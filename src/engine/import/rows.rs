@@ -90,11 +90,15 @@ const COLUMNS_MAX: usize = 200;
 pub struct Bounded<R> {
     inner: R,
     since: Arc<AtomicU64>,
+    read: u64,
+    last: u8,
 }
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
+        self.read += n as u64;
+        self.last = buffer[..n].last().copied().unwrap_or(self.last);
         if self.since.fetch_add(n as u64, Relaxed) + n as u64 > ROW_BYTES_MAX + READ_AHEAD as u64 {
             return Err(io::Error::other("a row is longer than 1 MiB; most often a quotation mark is not closed"));
         }
@@ -104,7 +108,7 @@ impl<R: Read> Read for Bounded<R> {
 
 /// The rows of a file.
 pub enum Rows<R> {
-    Csv { reader: Box<csv::Reader<Bounded<BufReader<R>>>>, since: Arc<AtomicU64>, header: Vec<String>, record: ByteRecord },
+    Csv { reader: Box<csv::Reader<Bounded<BufReader<R>>>>, since: Arc<AtomicU64>, header: Vec<String>, record: ByteRecord, crlf: bool },
     JsonLines { reader: BufReader<R>, line: u64 },
 }
 
@@ -122,11 +126,12 @@ impl<R: Read> Rows<R> {
             return Ok(Self::JsonLines { reader: input, line: 0 });
         }
         let first = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let crlf = first.ends_with(b"\r");
         let count = |separator: u8| first.iter().filter(|byte| **byte == separator).count();
         let separator = [b',', b';', b'\t'].into_iter().rev().max_by_key(|separator| count(*separator)).unwrap_or(b',');
         input.consume(bom);
         let since = Arc::new(AtomicU64::new(0));
-        let bounded = Bounded { inner: input, since: since.clone() };
+        let bounded = Bounded { inner: input, since: since.clone(), read: 0, last: 0 };
         let mut reader = csv::ReaderBuilder::new().delimiter(separator).flexible(true).has_headers(false).buffer_capacity(READ_AHEAD).from_reader(bounded);
         let mut record = ByteRecord::new();
         if !reader.read_byte_record(&mut record).map_err(|error| error.to_string())? {
@@ -138,7 +143,7 @@ impl<R: Read> Rows<R> {
         let header: Option<Vec<String>> = record.iter().map(|cell| std::str::from_utf8(cell).ok().map(|name| name.trim().to_owned())).collect();
         let header = header.ok_or("the header is not UTF-8; save the file as UTF-8")?;
         since.store(0, Relaxed);
-        Ok(Self::Csv { reader: Box::new(reader), since, header, record })
+        Ok(Self::Csv { reader: Box::new(reader), since, header, record, crlf })
     }
 
     /// The columns of a CSV file.
@@ -152,15 +157,17 @@ impl<R: Read> Rows<R> {
     /// The next row; an error ends the file.
     pub fn next_row(&mut self) -> Result<Option<Row>, String> {
         match self {
-            Rows::Csv { reader, since, header, record } => {
+            Rows::Csv { reader, since, header, record, crlf } => {
                 since.store(0, Relaxed);
                 if !reader.read_byte_record(record).map_err(|error| error.to_string())? {
                     return Ok(None);
                 }
-                // The reader's place before the row may be that of blank lines above it, and its
-                // place behind the row is on the same line where no newline ends it: never too far.
-                let within = record.iter().flatten().filter(|byte| **byte == b'\n').count() as u64;
-                let line = record.position().map_or(0, csv::Position::line).max(reader.position().line().saturating_sub(within + 1));
+                // The record's own position is before the empty lines that were passed over. The reader stands behind
+                // the row: behind its line feed, unless a carriage return or the end of the file ended it already.
+                let within = record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+                let (at, source) = (reader.position(), reader.get_ref());
+                let is_cut = at.byte() == source.read && source.last != b'\n';
+                let line = at.line() - within - u64::from(!*crlf && !is_cut);
                 let content = if record.len() == header.len() {
                     Content::Cells
                 } else {
@@ -220,6 +227,10 @@ mod tests {
         for (row, (line, cells, good)) in rows.iter().zip(expected) {
             assert_eq!((row.0, row.1.as_slice(), row.2), (line, cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>().as_slice(), good));
         }
+        let windows = read(Format::Csv, "email,name\r\na@example.com,\"A\r\nB\"\r\n\r\nb@example.com,B\r\nc@example.com,C");
+        assert_eq!(windows.iter().map(|row| row.0).collect::<Vec<_>>(), [2, 5, 6]);
+        let open = read(Format::Csv, "email,name\na@example.com,A\nb@example.com,B");
+        assert_eq!(open.iter().map(|row| row.0).collect::<Vec<_>>(), [2, 3]);
         let rows = read(Format::JsonLines, "{\"a\":1}\n\n[1]\n{\n");
         assert_eq!(rows.iter().map(|row| (row.0, row.2)).collect::<Vec<_>>(), [(1, true), (3, false), (4, false)]);
     }
