@@ -23,6 +23,8 @@ use uuid::Uuid;
 
 /// How long a visit may wait for others before it is committed.
 pub const FLUSH_EVERY_MS: u64 = 20;
+/// After so long it is tried again, where the database did not take them.
+const RETRY_EVERY_MS: u64 = 100;
 const BATCH_MAX: usize = 4_096;
 const QUEUE_MAX: usize = 65_536;
 
@@ -95,9 +97,15 @@ impl Recorder {
                 }
                 let visits: Arc<[Visit]> = std::mem::take(&mut batch).into();
                 // The disk may be full or the database away: visits wait, links go on until the queue is full.
+                let mut failed = false;
                 while let Err(error) = store.write(Record(visits.clone())).await {
-                    tracing::error!(%error, visits = visits.len(), "visits cannot be written, trying again");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    if !std::mem::replace(&mut failed, true) {
+                        tracing::error!(%error, "visits cannot be written; they wait in memory until they can");
+                    }
+                    tokio::time::sleep(Duration::from_millis(RETRY_EVERY_MS)).await;
+                }
+                if failed {
+                    tracing::warn!("visits can be written again");
                 }
             }
         });
