@@ -127,7 +127,7 @@ pub trait Watch: Send {
 
 /// Rows that are worked on at a time. Referrers are sorted within a window: neighbours in an index are
 /// inserted together, which writes a fraction of the pages.
-const WINDOW: usize = 16_384;
+const WINDOW: usize = 8_192;
 /// Decisions that wait for the same commit.
 const IN_FLIGHT_SQLITE: usize = 256;
 /// As many as there are connections.
@@ -448,7 +448,7 @@ struct Pace {
 
 /// How long a chunk may hold SQLite's writer when nobody else writes, and when somebody does; as
 /// much again goes into its commit.
-const HOLD_IDLE: Duration = Duration::from_millis(50);
+const HOLD_IDLE: Duration = Duration::from_millis(30);
 const HOLD_BUSY: Duration = Duration::from_millis(4);
 /// Others count for so long after they were last seen.
 const BUSY_FOR: Duration = Duration::from_secs(2);
