@@ -278,7 +278,8 @@ CREATE TABLE events (
     created_at bigint NOT NULL,
     {pk} (space, id)
 );
-CREATE INDEX events_feed ON events (txid, seq);
+{sqlite:CREATE INDEX events_feed ON events (space, seq);}
+{postgres:CREATE INDEX events_feed ON events (txid, seq);}
 
 -- How far each consumer of the events has come.
 CREATE TABLE consumers (
@@ -303,7 +304,7 @@ CREATE TABLE visits (
     source text NOT NULL,
     ip text
 );
-CREATE INDEX visits_feed ON visits (txid, seq);
+{postgres:CREATE INDEX visits_feed ON visits (txid, seq);}
 
 -- Roll-ups: one row per campaign, UTC day, metric, source and currency; and one per
 -- referrer. Written by the consumer "statistics" together with its position.

@@ -191,7 +191,7 @@ async fn behind(store: &Store) -> Result<Option<(String, u64)>> {
     let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
     let consumers: Vec<Consumer> = ask(store, move |tx| Box::pin(async move { tx.fetch(sql, &[], read).await })).await?;
     for (name, txid, seq) in consumers {
-        let sql = format!("SELECT count(*) FROM {} WHERE (txid, seq) > ($1, $2)", source_of(&name));
+        let sql = format!("SELECT count(*) FROM {} WHERE ({{postgres:txid,}} seq) > ({{postgres:$1,}} $2)", source_of(&name));
         let left = number(store, sql, vec![txid, seq]).await?;
         if left > 0 {
             return Ok(Some((name, left as u64)));

@@ -129,10 +129,10 @@ pub async fn list(
     if let Some(Position(txid, seq)) = after {
         args.push(Value::Int(txid));
         args.push(Value::Int(seq));
-        sql.push_str(&format!(" AND (txid, seq) {compare} (${}, ${})", args.len() - 1, args.len()));
+        sql.push_str(&format!(" AND ({{postgres:txid,}} seq) {compare} ({{postgres:${},}} ${})", args.len() - 1, args.len()));
     }
     args.push(Value::Int(limit as i64 + 1));
-    sql.push_str(&format!(" ORDER BY txid {direction}, seq {direction} LIMIT ${}", args.len()));
+    sql.push_str(&format!(" ORDER BY {{postgres:txid {direction},}} seq {direction} LIMIT ${}", args.len()));
     let args: Vec<_> = args.iter().map(Value::as_arg).collect();
     let mut rows = tx.fetch(&sql, &args, read(space, workspace)).await?;
     let more = rows.len() > limit;

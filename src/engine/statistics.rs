@@ -254,7 +254,7 @@ impl Batch {
             body: Option<String>,
         }
         let from = position(tx, EVENTS).await?;
-        let sql = "SELECT txid, seq, space, type, campaign_id, source, referrer_id, amount_minor, currency, created_at, CASE WHEN type IN ('referrers.imported', 'reward.reversed') THEN body END FROM events WHERE (txid, seq) > ($1, $2) AND {settled} ORDER BY txid, seq LIMIT $3";
+        let sql = "SELECT txid, seq, space, type, campaign_id, source, referrer_id, amount_minor, currency, created_at, CASE WHEN type IN ('referrers.imported', 'reward.reversed') THEN body END FROM events WHERE ({postgres:txid,} seq) > ({postgres:$1,} $2) AND {settled} ORDER BY {postgres:txid,} seq LIMIT $3";
         let read = |row: &Row<'_>| {
             Ok(Told {
                 position: (row.get(0)?, row.get(1)?),
@@ -302,7 +302,7 @@ impl Batch {
 
     async fn add_visits(&mut self, tx: &mut Tx<'_>) -> Result<Option<Step>> {
         let from = position(tx, VISITS).await?;
-        let sql = "SELECT txid, seq, space, campaign_id, participant_id, at, bot, source FROM visits WHERE (txid, seq) > ($1, $2) AND {settled} ORDER BY txid, seq LIMIT $3";
+        let sql = "SELECT txid, seq, space, campaign_id, participant_id, at, bot, source FROM visits WHERE ({postgres:txid,} seq) > ({postgres:$1,} $2) AND {settled} ORDER BY {postgres:txid,} seq LIMIT $3";
         let read = |row: &Row<'_>| {
             Ok((
                 (row.get(0)?, row.get(1)?),

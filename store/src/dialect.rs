@@ -38,6 +38,13 @@ pub(crate) fn rewrite(engine: Engine, sql: &str) -> Cow<'_, str> {
             '\'' | '"' => quoted(rest, first),
             '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
             '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            '{' if let Some((reader, text, length)) = only(rest) => {
+                if engine == reader {
+                    out.push_str(&rewrite(engine, text));
+                }
+                rest = &rest[length..];
+                continue;
+            }
             '{' => match WORDS.iter().find(|(word, ..)| rest.starts_with(word)) {
                 Some((word, sqlite, postgres)) => {
                     out.push_str(if engine == Engine::Sqlite { sqlite } else { postgres });
@@ -65,6 +72,18 @@ pub(crate) fn rewrite(engine: Engine, sql: &str) -> Cow<'_, str> {
         rest = &rest[taken..];
     }
     Cow::Owned(out)
+}
+
+/// What only one engine reads, at the start of `sql`: `{sqlite:…}` or `{postgres:…}`, with its length.
+fn only(sql: &str) -> Option<(Engine, &str, usize)> {
+    let end = sql.find('}')?;
+    let (engine, text) = sql[1..end].split_once(':')?;
+    let engine = match engine {
+        "sqlite" => Engine::Sqlite,
+        "postgres" => Engine::Postgres,
+        _ => return None,
+    };
+    Some((engine, text, end + 1))
 }
 
 /// Length of the literal or quoted name at the start of `sql`; a doubled quote ends one and begins the next.
@@ -148,5 +167,13 @@ mod tests {
              doc text DEFAULT '{no}{}', x {other}, id uuid NOT NULL UNIQUE)WITHOUT ROWID"
         );
         assert_eq!(sqlite("SELECT 1 WHERE {settled}"), "SELECT 1 WHERE TRUE");
+    }
+
+    #[test]
+    fn some_things_are_read_by_one_engine_only() {
+        let sql = "SELECT 1 FROM t WHERE ({postgres:txid,} seq) > ({postgres:$1,} $2) ORDER BY {postgres:txid,} seq";
+        assert_eq!(rewrite(Engine::Postgres, sql), "SELECT 1 FROM t WHERE (txid, seq) > ($1, $2) ORDER BY txid, seq");
+        assert_eq!(sqlite(sql), "SELECT 1 FROM t WHERE ( seq) > ( ?2) ORDER BY  seq");
+        assert_eq!(sqlite("SELECT {sqlite:$1}{postgres:$2}"), "SELECT ?1");
     }
 }
