@@ -55,6 +55,7 @@ impl Client {
             .method(method)
             .uri(format!("{}{path}", self.base.path().trim_end_matches('/')))
             .header(header::HOST, authority)
+            .header(header::ACCEPT, "application/json, */*;q=0.5")
             .header(header::USER_AGENT, concat!("goodword/", env!("CARGO_PKG_VERSION")));
         if let Some(key) = &self.key {
             request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));

@@ -3,6 +3,7 @@ use super::{
     export::private_file,
     place::Place,
     progress::{self, Progress, count, grouped},
+    referral_factory::ReferralFactory,
 };
 use crate::{
     api::imports::ImportResult,
@@ -39,11 +40,16 @@ use uuid::Uuid;
 /// What a lead's row tells of the past happened then: holds count from that time. A cell in which an
 /// apostrophe keeps a spreadsheet from computing it (see export) is read without the apostrophe.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, disable_help_subcommand = true)]
 pub struct Import {
+    #[command(subcommand)]
+    from: Option<Product>,
     /// What the file holds
-    kind: What,
+    #[arg(required = true)]
+    kind: Option<What>,
     /// The file; - reads from standard input
-    file: PathBuf,
+    #[arg(required = true)]
+    file: Option<PathBuf>,
     /// The campaign, by id, code or exact name
     #[arg(long, value_name = "CAMPAIGN")]
     campaign: Option<String>,
@@ -70,6 +76,12 @@ pub struct Import {
     json: bool,
     #[command(flatten)]
     place: Place,
+}
+
+/// Everything at once, from another product.
+#[derive(Debug, clap::Subcommand)]
+enum Product {
+    ReferralFactory(Box<ReferralFactory>),
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -99,13 +111,17 @@ impl From<Written> for Format {
 const SHOWN: u64 = 10;
 
 impl Import {
-    pub fn run(self) -> Result {
+    pub fn run(mut self) -> Result {
+        if let Some(Product::ReferralFactory(command)) = self.from.take() {
+            return command.run();
+        }
+        let (Some(kind), Some(file)) = (self.kind, self.file.take()) else { return Err(Failure::new("say what to import, and from which file")) };
         let (config, _log) = self.place.start()?;
-        super::block_on(self.import(&config))
+        super::block_on(self.import(&config, kind, &file))
     }
 
-    async fn import(self, config: &Config) -> Result {
-        let kind = match self.kind {
+    async fn import(self, config: &Config, kind: What, file: &Path) -> Result {
+        let kind = match kind {
             What::Referrers => Kind::Referrers,
             What::Leads => Kind::Leads,
             What::Qualifications => Kind::Qualifications,
@@ -114,9 +130,9 @@ impl Import {
         if self.campaign.is_none() && kind != Kind::Qualifications {
             return Err(Failure::new(format!("{} belong to a campaign", kind.as_str())).hint("Name it with --campaign, by id, code or exact name."));
         }
-        let format = self.format.map(Format::from).or_else(|| Format::of_file(&self.file.to_string_lossy()));
+        let format = self.format.map(Format::from).or_else(|| Format::of_file(&file.to_string_lossy()));
         let format = format.ok_or_else(|| Failure::new("the file's name does not say its format").hint("Say it with --format csv or --format jsonl."))?;
-        let (input, size) = open(&self.file)?;
+        let (input, size) = open(file)?;
         let read = Arc::new(AtomicU64::new(0));
         let input = Counted { inner: input, read: read.clone() };
         let mut screen = Screen { progress: Progress::new(), errors: None, shown: 0, read, size };
@@ -125,7 +141,7 @@ impl Import {
         }
         let report = match self.place.server()? {
             Some(server) => self.through(&server, kind, format, input, &mut screen).await?,
-            None => self.here(config, kind, format, input, &mut screen).await?,
+            None => self.here(config, kind, format, file, input, &mut screen).await?,
         };
         screen.progress.clear();
         if let Some(errors) = &mut screen.errors {
@@ -134,8 +150,8 @@ impl Import {
         self.tell(kind, &report, &screen)
     }
 
-    async fn here(&self, config: &Config, kind: Kind, format: Format, input: impl Read + Send + 'static, screen: &mut Screen) -> Result<Report> {
-        let rest = format!("import {} {}", kind.as_str(), self.file.display());
+    async fn here(&self, config: &Config, kind: Kind, format: Format, file: &Path, input: impl Read + Send + 'static, screen: &mut Screen) -> Result<Report> {
+        let rest = format!("import {} {}", kind.as_str(), file.display());
         let opened = self.place.open(config, &rest).await?;
         let campaign = match &self.campaign {
             Some(name) => Some(opened.campaign(name).await?),

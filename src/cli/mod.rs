@@ -11,6 +11,7 @@ mod migrate;
 mod openapi;
 mod place;
 mod progress;
+mod referral_factory;
 mod serve;
 mod version;
 

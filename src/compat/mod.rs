@@ -23,6 +23,8 @@ mod rewards;
 mod shape;
 mod users;
 
+pub use shape::field_key;
+
 use crate::http::App;
 use axum::{
     Router,

@@ -15,6 +15,7 @@
 //! | [`visit`], [`statistics`] | uses of links, and roll-ups of everything |
 //! | [`event`], [`feed`], [`signal`] | what the world is told, and what it told us |
 //! | [`import`], [`mod@export`] | files of people and what became of them, of any size |
+//! | [`history`] | what happened elsewhere, brought in as it was |
 //! | [`clock`] | what happens because time has passed |
 
 pub mod access;
@@ -25,6 +26,7 @@ pub mod error;
 pub mod event;
 pub mod export;
 pub mod feed;
+pub mod history;
 pub mod import;
 pub mod inbound;
 pub mod list;

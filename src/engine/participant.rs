@@ -502,13 +502,13 @@ async fn external_id_is_free(work: &mut Work<'_, '_>, campaign: CampaignId, exte
     }
 }
 
-enum New<'a> {
+pub(super) enum New<'a> {
     Referrer,
     Lead { referrer: &'a Participant, link_used_at: Option<Timestamp>, risk: &'a [Reason] },
 }
 
 /// Inserts a person with a code of their own.
-async fn insert(work: &mut Work<'_, '_>, campaign: &Campaign, person: &Person, fields: Fields, code: Option<&Code>, new: New<'_>) -> Result<Participant> {
+pub(super) async fn insert(work: &mut Work<'_, '_>, campaign: &Campaign, person: &Person, fields: Fields, code: Option<&Code>, new: New<'_>) -> Result<Participant> {
     let space = work.context.space;
     let now = work.now();
     let id = work.mint.id::<goodword_core::ids::Lead>().uuid();

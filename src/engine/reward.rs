@@ -415,7 +415,6 @@ async fn insert(
     lead: LeadId,
     grant: &Grant,
 ) -> Result<RewardRow> {
-    let space = work.context.space;
     let now = work.now();
     let id: RewardId = work.mint.id();
     let coupon = match candidate.value {
@@ -460,13 +459,18 @@ async fn insert(
         signal,
         updated_at: now,
     };
+    insert_row(work, row).await
+}
+
+/// Writes a new reward. Returns it with its number.
+pub(super) async fn insert_row(work: &mut Work<'_, '_>, row: RewardRow) -> Result<RewardRow> {
     let number = work
         .tx
         .fetch_one(
             "INSERT INTO rewards (space, id, campaign_id, definition_id, version, beneficiary_id, role, lead_id, cause, conversion_id, kind, amount_minor, currency, metric, units, coupon, basis_minor, basis_currency, state, reason, hold_until, budget_period, due_at, issued_at, attempts, signal_id, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $23) RETURNING no",
             &[
-                space.into(),
+                work.context.space.into(),
                 row.id.uuid().into(),
                 row.campaign.uuid().into(),
                 row.definition.uuid().into(),
@@ -488,10 +492,10 @@ async fn insert(
                 row.reason.as_str().into(),
                 row.hold_until.map(Timestamp::ms).into(),
                 row.budget_period.into(),
-                now.ms().into(),
+                row.due_at.ms().into(),
                 row.issued_at.map(Timestamp::ms).into(),
                 row.attempts.into(),
-                signal.uuid().into(),
+                row.signal.uuid().into(),
             ],
             |row| row.get::<i64>(0),
         )
@@ -637,7 +641,7 @@ async fn settle(
     Ok(view)
 }
 
-const fn event_of(state: RewardState) -> EventType {
+pub(super) const fn event_of(state: RewardState) -> EventType {
     match state {
         RewardState::Due => EventType::RewardDue,
         RewardState::OnHold => EventType::RewardOnHold,
@@ -662,15 +666,15 @@ async fn next_entry(work: &mut Work<'_, '_>, id: RewardId, new: bool) -> Result<
 }
 
 /// A line in a reward's history.
-struct Entry<'a> {
-    n: i64,
-    state: RewardState,
-    reason: Reason,
-    note: Option<&'a str>,
-    amount: Option<Money>,
+pub(super) struct Entry<'a> {
+    pub n: i64,
+    pub state: RewardState,
+    pub reason: Reason,
+    pub note: Option<&'a str>,
+    pub amount: Option<Money>,
 }
 
-async fn append(work: &mut Work<'_, '_>, id: RewardId, signal: SignalId, entries: &[Entry<'_>]) -> Result<()> {
+pub(super) async fn append(work: &mut Work<'_, '_>, id: RewardId, signal: SignalId, entries: &[Entry<'_>]) -> Result<()> {
     let rows: Vec<[Arg<'_>; 11]> = entries
         .iter()
         .map(|entry| {
@@ -794,6 +798,14 @@ const fn action_word(action: RewardAction) -> &'static str {
         RewardAction::Fail => "reward.fail",
         RewardAction::Reverse => "reward.reverse",
     }
+}
+
+/// Somebody else has issued it at that time, and says so: nothing is sent.
+pub(super) async fn was_issued(work: &mut Work<'_, '_>, id: RewardId, at: Timestamp, note: &str, signal: SignalId) -> Result<()> {
+    let mut case = Case::open(work, id).await?;
+    case.row.hold_until = None;
+    case.row.issued_at = Some(at);
+    case.go(work, RewardState::Issued, Reason::Done, Some(note), signal).await
 }
 
 /// Sets what a commission is computed from, before it is issued.
