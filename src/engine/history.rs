@@ -98,10 +98,14 @@ pub async fn meet(tx: &mut Tx<'_>, space: Space, campaign: Option<&Campaign>, pa
         };
         match (owner, person) {
             (None, _) => {}
-            (_, Some(person)) if same_address(&person) && campaign.is_some_and(|campaign| campaign.id == person.campaign) => return Ok(Here::Somebody(Box::new(person))),
+            (_, Some(person)) if same_address(&person) && campaign.is_some_and(|campaign| campaign.id == person.campaign) => {
+                return Ok(Here::Somebody(Box::new(person)));
+            }
             (Some(_), person) => {
                 let whose = person.map_or("somebody else".to_owned(), |person| person.email);
-                notes.push(format!("the code {wanted} belongs to {whose} (codes are compared without case): a new one is given, and the old link leads to them"));
+                notes.push(format!(
+                    "the code {wanted} belongs to {whose} (codes are compared without case): a new one is given, and the old link leads to them"
+                ));
                 code = None;
             }
         }
@@ -109,7 +113,10 @@ pub async fn meet(tx: &mut Tx<'_>, space: Space, campaign: Option<&Campaign>, pa
     let Some(campaign) = campaign else { return Ok(Here::Nobody { code, notes }) };
     Ok(match participant::by_email(tx, space, campaign, &past.email).await? {
         Some(person) if same_address(&person) => Here::Somebody(Box::new(person)),
-        Some(person) => Here::Other(format!("the campaign takes {} and {} for one mailbox; it compares plain addresses with duplicates: same_address", past.email, person.email)),
+        Some(person) => Here::Other(format!(
+            "the campaign takes {} and {} for one mailbox; it compares plain addresses with duplicates: same_address",
+            past.email, person.email
+        )),
         None => Here::Nobody { code, notes },
     })
 }
@@ -144,6 +151,11 @@ async fn bring(work: &mut Work<'_, '_>, campaign: &Campaign, past: &Past) -> Res
             Ok(Fate::Added { id, notes })
         }
         Here::Somebody(person) => {
+            if let Some(other) = number::kept(work.tx, space, Numbered::Participant, person.id).await?
+                && past.number.is_some_and(|number| number != other)
+            {
+                return Ok(Fate::Refused(format!("user {other} has the same address")));
+            }
             let mut changed = false;
             let mut notes = Vec::new();
             // Only forward: what was taken back there may have been decided again here.
@@ -226,9 +238,16 @@ async fn add(work: &mut Work<'_, '_>, campaign: &Campaign, past: &Past, code: Op
         }
         Some(referrer) => {
             let args = [then.context.space.into(), referrer.id.into(), past.signed_up_at.ms().into()];
-            then.tx.execute("UPDATE participants SET leads = leads + 1, referrer_since = coalesce(referrer_since, $3) WHERE space = $1 AND id = $2", &args).await?;
-            let referrer = Participant { leads: referrer.leads + 1, ..referrer };
+            then.tx
+                .execute("UPDATE participants SET leads = leads + 1, referrer_since = coalesce(referrer_since, $3) WHERE space = $1 AND id = $2", &args)
+                .await?;
+            let is_new = referrer.referrer_since.is_none();
+            let referrer = Participant { leads: referrer.leads + 1, referrer_since: referrer.referrer_since.or(Some(past.signed_up_at)), ..referrer };
             data.referrer = Some(referrer.referrer_view(campaign, then.shared));
+            if is_new {
+                // A lead who passed the word on.
+                then.emit(EventType::ReferrerCreated, &referrer.referrer(), Some(referrer.id), &data).await?;
+            }
             data.lead = Some(participant.lead_view(campaign, &referrer, then.shared));
             then.emit(EventType::LeadCreated, &participant.lead(), Some(participant.id), &data).await?;
         }

@@ -46,6 +46,12 @@ pub async fn find(tx: &mut Tx<'_>, space: Space, what: Numbered, number: i64) ->
     Ok(tx.fetch_one(&sql, &args, |row| row.get::<Uuid>(0)).await?)
 }
 
+/// The number that something had where it came from.
+pub async fn kept(tx: &mut Tx<'_>, space: Space, what: Numbered, id: Uuid) -> Result<Option<i64>> {
+    let sql = format!("SELECT number FROM {} WHERE space = $1 AND id = $2", what.table());
+    Ok(tx.fetch_one(&sql, &[space.into(), id.into()], |row| row.get::<Option<i64>>(0)).await?.flatten())
+}
+
 /// The numbers of some things.
 pub async fn of(tx: &mut Tx<'_>, space: Space, what: Numbered, ids: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
     by_ids(tx, &format!("SELECT id, coalesce(number, no) FROM {} WHERE space = $1 AND id", what.table()), "", space, ids).await
@@ -99,7 +105,7 @@ pub(super) async fn number_definitions(work: &mut Work<'_, '_>, campaign: Campai
 }
 
 /// Lets something go by the number that it had where it came from. Says whether it does: a number that
-/// names something else of the side already stays where it is.
+/// names something else of the side already stays where it is, and so does one that was kept before.
 #[derive(Debug, Clone, Copy)]
 pub struct Keep {
     pub what: Numbered,
@@ -114,7 +120,7 @@ impl Act for Keep {
         let space = work.context.space;
         match find(work.tx, space, self.what, self.number).await? {
             Some(id) => return Ok(id == self.id),
-            None if self.number <= 0 => return Ok(false),
+            None if self.number <= 0 || kept(work.tx, space, self.what, self.id).await?.is_some() => return Ok(false),
             None => {}
         }
         let (update, reserve_sqlite, reserve_postgres) = match self.what {

@@ -508,7 +508,14 @@ pub(super) enum New<'a> {
 }
 
 /// Inserts a person with a code of their own.
-pub(super) async fn insert(work: &mut Work<'_, '_>, campaign: &Campaign, person: &Person, fields: Fields, code: Option<&Code>, new: New<'_>) -> Result<Participant> {
+pub(super) async fn insert(
+    work: &mut Work<'_, '_>,
+    campaign: &Campaign,
+    person: &Person,
+    fields: Fields,
+    code: Option<&Code>,
+    new: New<'_>,
+) -> Result<Participant> {
     let space = work.context.space;
     let now = work.now();
     let id = work.mint.id::<goodword_core::ids::Lead>().uuid();

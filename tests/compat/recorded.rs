@@ -134,7 +134,7 @@ async fn play(site: &Site, row: &Row, known: &mut BTreeMap<String, Value>, name:
     };
     let headers: Vec<(&str, &str)> = headers.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.as_str(), value.as_str())).collect();
     // Roll-ups follow what has happened within a second; here at once.
-    site.engine.catch_up_statistics().await.unwrap();
+    site.catch_up().await;
     let reply = site.send(&row.method, &path, &headers, &body).await;
     assert_eq!(reply.status, row.status, "{name}: {}", reply.text);
     if let Err(difference) = matches(&filled_value(&row.answer, known), &reply.body, "") {

@@ -57,12 +57,15 @@ pub async fn on_both_limited(per_minute: u32, test: impl AsyncFn(Site)) {
 }
 
 impl Site {
+    /// On a database that is new, or that has a workspace already.
     pub async fn open(database: &str, per_minute: u32) -> Self {
         let listener = server::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let store = Store::open(Options::new(database, MIGRATIONS)).await.unwrap();
         let (engine, _) = Engine::open(store, &url).await.unwrap();
-        let set_up = engine.set_up("Acme".parse().unwrap()).await.unwrap().unwrap();
+        engine.set_up("Acme".parse().unwrap()).await.unwrap();
+        let workspace = engine.read(|tx| Box::pin(goodword::engine::workspace::all(tx))).await.unwrap().remove(0);
+        let key = engine.create_key(workspace.test, "Test").await.unwrap().reveal().to_owned();
         let mut config = Config::default();
         (config.listen, config.compat_limit_per_minute) = (listener.local_addr().unwrap(), per_minute);
         let app = App::new(engine.clone(), config);
@@ -74,13 +77,25 @@ impl Site {
             })
             .await;
         });
-        Self { engine, key: set_up.test_key.reveal().to_owned(), workspace: set_up.workspace, url, stop: Some(stop), served }
+        Self { engine, key, workspace, url, stop: Some(stop), served }
     }
 
     pub async fn close(mut self) {
         let _ = self.stop.take().map(|stop| stop.send(()));
         let _ = self.served.await;
         self.engine.store().clone().close().await.unwrap();
+    }
+
+    /// Adds up everything that has happened: also what PostgreSQL shows only when older transactions have ended.
+    pub async fn catch_up(&self) {
+        let unsettled = || {
+            self.engine
+                .read(|tx| Box::pin(async move { Ok(tx.fetch_one("SELECT count(*) FROM events WHERE NOT {settled}", &[], |row| row.get::<i64>(0)).await?) }))
+        };
+        while unsettled().await.unwrap().unwrap_or(0) > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        self.engine.catch_up_statistics().await.unwrap();
     }
 
     pub const fn space(&self) -> Space {

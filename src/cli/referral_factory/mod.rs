@@ -103,7 +103,9 @@ impl ReferralFactory {
 
     async fn import(self, config: &Config) -> Result {
         if self.place.server()?.is_some() {
-            return Err(Failure::new("this import works on the database itself").hint("Leave --url away. With SQLite, stop the server for as long as it takes."));
+            return Err(
+                Failure::new("this import works on the database itself").hint("Leave --url away. With SQLite, stop the server for as long as it takes.")
+            );
         }
         let currency: Currency = self.currency.parse().map_err(|_| Failure::new(format!("{} is no currency", self.currency)).hint("Give a code like EUR."))?;
         let is_csv = self.referrers.is_some() || self.leads.is_some();
@@ -112,7 +114,9 @@ impl ReferralFactory {
             (true, _) => None,
             (false, Some(token)) => Some(Remote::new(&self.base_url, token, self.per_minute)?),
             (false, None) => {
-                return Err(Failure::new("their API needs a token").hint("Give it as REFERRAL_FACTORY_TOKEN, or import CSV exports with --referrers and --leads."));
+                return Err(
+                    Failure::new("their API needs a token").hint("Give it as REFERRAL_FACTORY_TOKEN, or import CSV exports with --referrers and --leads.")
+                );
             }
         };
         let opened = self.place.open(config, "").await.map_err(|failure| match failure.what.contains("another goodword process") {
@@ -344,7 +348,15 @@ impl<'a> Mover<'a> {
                 self.act(SetPosition { source: source.clone(), page: (!is_last).then_some(page) }).await?;
             }
             let (done, calls) = (self.report.people(), remote.calls);
-            self.progress.show(|| format!("{} of {}, page {page} of {} ({} calls)", count(done, "person"), grouped(found.total.unwrap_or(0).max(0) as u64), found.last, grouped(calls)));
+            self.progress.show(|| {
+                format!(
+                    "{} of {}, page {page} of {} ({} calls)",
+                    count(done, "person"),
+                    grouped(found.total.unwrap_or(0).max(0) as u64),
+                    found.last,
+                    grouped(calls)
+                )
+            });
             if is_last {
                 break;
             }
@@ -425,7 +437,10 @@ impl<'a> Mover<'a> {
                 "amount" | "commission" => match amount(&reward.total, self.currency) {
                     Some(amount) => Some(amount),
                     None => {
-                        self.report.note(&format!("reward {}", reward.id), &format!("its total {:?} is no amount in {}; it comes without one", reward.total, self.currency));
+                        self.report.note(
+                            &format!("reward {}", reward.id),
+                            &format!("its total {:?} is no amount in {}; it comes without one", reward.total, self.currency),
+                        );
                         None
                     }
                 },
@@ -586,7 +601,7 @@ impl<'a> Mover<'a> {
             },
         };
         let now = self.opened.engine.now(self.opened.space);
-        let signed_up_at = user.signed_up_at.unwrap_or(now).min(now);
+        let signed_up_at = user.signed_up_at.or(user.qualified_at).unwrap_or(now).min(now);
         let mut last_name = user.last_name.clone();
         let mut fields = view::Fields::new();
         if let Some(place) = self.campaigns.get(&campaign) {
@@ -676,7 +691,10 @@ impl<'a> Mover<'a> {
                         continue;
                     }
                     if let Some(other) = key.as_ref().and_then(|key| self.codes.get(key)) {
-                        let note = format!("the code {} differs from that of {other} in case only: a new one is given, and the old link leads to them", past.code.as_ref().map_or("", Code::as_str));
+                        let note = format!(
+                            "the code {} differs from that of {other} in case only: a new one is given, and the old link leads to them",
+                            past.code.as_ref().map_or("", Code::as_str)
+                        );
                         self.report.note(&user.label(), &note);
                     }
                     for note in notes {
@@ -746,12 +764,14 @@ fn fields(theirs: &[TheirField]) -> Vec<Value> {
     let mut keys = HashSet::new();
     let mut fields = Vec::new();
     for field in theirs {
-        if ["first name", "last name", "email", "email address"].iter().any(|own| field.label.eq_ignore_ascii_case(own)) || field.label.parse::<Line>().is_err() {
+        if ["first name", "last name", "email", "email address"].iter().any(|own| field.label.eq_ignore_ascii_case(own)) || field.label.parse::<Line>().is_err()
+        {
             continue;
         }
         let plain: String = field.label.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
         let plain = plain.trim_matches('_');
-        let stem: String = if plain.starts_with(|c: char| c.is_ascii_lowercase()) { plain.to_owned() } else { format!("field_{plain}") }.chars().take(36).collect();
+        let stem: String =
+            if plain.starts_with(|c: char| c.is_ascii_lowercase()) { plain.to_owned() } else { format!("field_{plain}") }.chars().take(36).collect();
         let key = (1..).map(|n| if n == 1 { stem.clone() } else { format!("{stem}_{n}") }).find(|key| !keys.contains(key)).unwrap_or_default();
         let kind = if field.options.is_empty() { "text" } else { "select" };
         fields.push(json!({"key": key, "label": field.label, "kind": kind, "options": field.options, "required": field.required}));
@@ -764,7 +784,8 @@ fn fields(theirs: &[TheirField]) -> Vec<Value> {
 /// The terms of a definition, inactive; and what must be looked at.
 fn terms(theirs: &TheirDefinition, currency: Currency) -> Result<(RewardTerms, Option<String>)> {
     let known = amount(&theirs.value, currency).filter(|amount| amount.minor > 0);
-    let percent: Option<f64> = theirs.value.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect::<String>().parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
+    let percent: Option<f64> =
+        theirs.value.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect::<String>().parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
     let metric = theirs.metric.as_str();
     let (value, is_guess) = match metric {
         "coupon" => (json!({"type": "coupon"}), false),
@@ -803,8 +824,10 @@ mod tests {
 
     #[test]
     fn labels_become_keys() {
-        let field = |label: &str, options: &[&str]| TheirField { label: label.into(), options: options.iter().map(|&option| option.into()).collect(), required: false };
-        let fields = fields(&[field("First Name", &[]), field("Shoe size (EU)", &[]), field("Shoe-size: EU", &[]), field("42", &[]), field("Country", &["NL", "DE"])]);
+        let field =
+            |label: &str, options: &[&str]| TheirField { label: label.into(), options: options.iter().map(|&option| option.into()).collect(), required: false };
+        let fields =
+            fields(&[field("First Name", &[]), field("Shoe size (EU)", &[]), field("Shoe-size: EU", &[]), field("42", &[]), field("Country", &["NL", "DE"])]);
         let keys: Vec<_> = fields.iter().map(|field| field["key"].as_str().unwrap()).collect();
         assert_eq!(keys, ["shoe_size__eu", "shoe_size__eu_2", "field_42", "country"]);
         assert_eq!(fields[3]["kind"], "select");

@@ -46,7 +46,8 @@ impl Remote {
             }
             self.last = Some(Instant::now());
             self.calls += 1;
-            let answer = tokio::time::timeout(DEADLINE, self.call(path)).await.unwrap_or_else(|_| Err(Failure::new(format!("{path} was not answered in time"))));
+            let answer =
+                tokio::time::timeout(DEADLINE, self.call(path)).await.unwrap_or_else(|_| Err(Failure::new(format!("{path} was not answered in time"))));
             let (status, pause, body) = match answer {
                 Ok(answer) => answer,
                 Err(failure) if attempt >= ATTEMPTS => return Err(failure),
