@@ -10,14 +10,14 @@ use super::{
     event::EventType,
     number::{self, Keep, Numbered},
     participant::{self, New, Participant, evidence},
-    reward::{self, RewardRow},
+    reward::{self, Entry, RewardRow},
     view,
     work::{Act, Context, Work, statement},
 };
 use goodword_core::{
     decide::{Decision, LeadStatus},
     explain::Reason,
-    ids::{CampaignId, LeadId, Mint, ReferrerId, RewardDefinitionId, RewardId, SignalId},
+    ids::{CampaignId, LeadId, ReferrerId, RewardDefinitionId, RewardId, SignalId},
     money::Money,
     reward::{Cadence, RewardState, RewardValue, Role},
     text::{Code, Email},
@@ -183,17 +183,6 @@ fn context_at(work: &Work<'_, '_>, at: Timestamp, source: &str) -> Context {
     Context { now: at, source: source.into(), ..work.context.clone() }
 }
 
-fn seed(work: &mut Work<'_, '_>) -> u128 {
-    u128::from(work.mint.random()) << 64 | u128::from(work.mint.random())
-}
-
-macro_rules! then {
-    ($work:ident, $context:ident) => {{
-        let seed = seed($work);
-        &mut Work { tx: &mut *$work.tx, context: &$context, shared: $work.shared, mint: Mint::new($context.now, seed), answers: &[], effects: Vec::new() }
-    }};
-}
-
 async fn add(work: &mut Work<'_, '_>, campaign: &Campaign, past: &Past, code: Option<&Code>) -> Result<(Uuid, Vec<String>)> {
     let definitions = if past.referrer.is_some() { &campaign.settings().lead_fields } else { &campaign.settings().referrer_fields };
     let (mut fields, mut dropped) = (view::Fields::new(), Vec::new());
@@ -223,7 +212,7 @@ async fn add(work: &mut Work<'_, '_>, campaign: &Campaign, past: &Past, code: Op
         Some(id) => Some(participant::find_locked(work.tx, work.context.space, id.uuid()).await?.ok_or(Error::NotFound { what: "referrer" })?),
         None => None,
     };
-    let then = then!(work, context);
+    let then = &mut work.within(&context);
     let new = match &referrer {
         None => New::Referrer,
         Some(referrer) => New::Lead { referrer, link_used_at: None, risk: &[] },
@@ -234,7 +223,7 @@ async fn add(work: &mut Work<'_, '_>, campaign: &Campaign, past: &Past, code: Op
     match referrer {
         None => {
             data.referrer = Some(participant.referrer_view(campaign, then.shared));
-            then.emit(EventType::ReferrerCreated, &participant.referrer(), Some(participant.id), &data).await?;
+            then.emit(EventType::ReferrerCreated, &participant.referrer(), Some(participant.id), &data)?;
         }
         Some(referrer) => {
             let args = [then.context.space.into(), referrer.id.into(), past.signed_up_at.ms().into()];
@@ -246,13 +235,13 @@ async fn add(work: &mut Work<'_, '_>, campaign: &Campaign, past: &Past, code: Op
             data.referrer = Some(referrer.referrer_view(campaign, then.shared));
             if is_new {
                 // A lead who passed the word on.
-                then.emit(EventType::ReferrerCreated, &referrer.referrer(), Some(referrer.id), &data).await?;
+                then.emit(EventType::ReferrerCreated, &referrer.referrer(), Some(referrer.id), &data)?;
             }
             data.lead = Some(participant.lead_view(campaign, &referrer, then.shared));
-            then.emit(EventType::LeadCreated, &participant.lead(), Some(participant.id), &data).await?;
+            then.emit(EventType::LeadCreated, &participant.lead(), Some(participant.id), &data)?;
         }
     }
-    work.effects.clear();
+    then.tell().await?;
     work.record(&signal, &decision, Some(campaign.version)).await?;
     if let Some(at) = past.qualified_at.filter(|_| participant.lead_since.is_some()) {
         qualify(work, campaign, &participant, at).await?;
@@ -288,9 +277,9 @@ async fn qualify(work: &mut Work<'_, '_>, campaign: &Campaign, lead: &Participan
         ..Default::default()
     };
     let context = context_at(work, at, &lead.source);
-    let then = then!(work, context);
-    then.emit(EventType::LeadQualified, &lead.lead(), Some(lead.id), &data).await?;
-    work.effects.clear();
+    let then = &mut work.within(&context);
+    then.emit(EventType::LeadQualified, &lead.lead(), Some(lead.id), &data)?;
+    then.tell().await?;
     work.record(&signal, &decision, Some(campaign.version)).await
 }
 
@@ -477,12 +466,13 @@ async fn bring_reward(work: &mut Work<'_, '_>, campaign: &Campaign, name: &str, 
         ..Default::default()
     };
     let context = context_at(work, row.due_at, &recipient.source);
-    let then = then!(work, context);
-    reward::append(then, row.id, 1, RewardState::Due, Reason::Done, Some(&note(past)), row.amount, signal.id).await?;
-    then.emit(reward::event_of(RewardState::Due), &row.id, Some(row.beneficiary), &data).await?;
-    reward::append(then, row.id, 2, row.state, Reason::Done, None, None, signal.id).await?;
-    then.emit(reward::event_of(row.state), &row.id, Some(row.beneficiary), &data).await?;
-    work.effects.clear();
+    let then = &mut work.within(&context);
+    let entry = |n, state, note, amount| Entry { n, state, reason: Reason::Done, note, amount };
+    let told = note(past);
+    reward::append(then, row.id, signal.id, &[entry(1, RewardState::Due, Some(told.as_str()), row.amount), entry(2, row.state, None, None)]).await?;
+    then.emit(reward::event_of(RewardState::Due), &row.id, Some(row.beneficiary), &data)?;
+    then.emit(reward::event_of(row.state), &row.id, Some(row.beneficiary), &data)?;
+    then.tell().await?;
     work.record(&signal, &decision, Some(campaign.version)).await
 }
 

@@ -242,7 +242,13 @@ impl SignalRecord {
     }
 }
 
-impl Work<'_, '_> {
+impl<'t> Work<'_, 't> {
+    /// The same transaction at another time, or in another's name. Ends with [`Work::tell`].
+    pub fn within<'a>(&'a mut self, context: &'a Context) -> Work<'a, 't> {
+        let mint = Mint::new(context.now, u128::from(self.mint.random()) << 64 | u128::from(self.mint.random()));
+        Work { tx: self.tx, context, shared: self.shared, mint, answers: self.answers, effects: Vec::new(), told: Vec::new() }
+    }
+
     pub const fn space(&self) -> Space {
         self.context.space
     }
@@ -327,7 +333,7 @@ impl Work<'_, '_> {
     }
 
     /// Writes what was emitted, in the order in which it was.
-    async fn tell(&mut self) -> Result<()> {
+    pub async fn tell(&mut self) -> Result<()> {
         let rows: Vec<[Arg<'_>; 11]> = self
             .told
             .iter()

@@ -732,11 +732,12 @@ fn source(word: &str) -> String {
     if plain.is_empty() { history::ACTOR.to_owned() } else { plain }
 }
 
-/// A decimal amount of theirs, which may have more digits than the currency.
+/// A decimal amount of theirs. What goes beyond the digits of the currency is cut off: nobody is owed more than is written.
 fn amount(text: &str, currency: Currency) -> Option<Money> {
     let digits: String = text.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect();
-    let value: f64 = digits.parse().ok()?;
-    Money::parse(&format!("{value:.*}", currency.decimals() as usize), currency).ok()
+    let (whole, part) = digits.split_once('.').unwrap_or((&digits, ""));
+    let part = &part[..part.len().min(currency.decimals() as usize)];
+    Money::parse(if part.is_empty() { whole.to_owned() } else { format!("{whole}.{part}") }.as_str(), currency).ok()
 }
 
 /// A campaign's settings; addresses are compared as plainly as there.
@@ -816,7 +817,7 @@ mod tests {
     #[test]
     fn amounts_are_read_from_what_is_written() {
         let eur: Currency = "EUR".parse().unwrap();
-        for (text, minor) in [("20", 2_000), ("20.5", 2_050), ("€ 12.345", 1_234), ("1.0", 100)] {
+        for (text, minor) in [("20", 2_000), ("20.5", 2_050), ("€ 12.345", 1_234), ("1.0", 100), ("7.", 700)] {
             assert_eq!(amount(text, eur).map(|money| money.minor), Some(minor), "{text}");
         }
         assert_eq!(amount("much", eur), None);
