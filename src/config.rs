@@ -32,6 +32,9 @@ pub struct Config {
     pub compat_limit_per_minute: u32,
     pub form_limit_per_minute: u32,
     pub visit_ip_days: u32,
+    pub delivery_days: u32,
+    /// Networks that webhooks may reach although they are not of the public internet.
+    pub allow_networks: Vec<IpNet>,
     pub secret_key: Option<String>,
     pub secret_key_file: Option<PathBuf>,
     pub metrics_token: Option<String>,
@@ -214,6 +217,27 @@ pub static SETTINGS: &[Setting] = &[
         set: |config, text| number(text, 0, 3_650).map(|n| config.visit_ip_days = n),
     },
     Setting {
+        key: "delivery_days",
+        group: Group::Data,
+        value_name: "DAYS",
+        default: "30",
+        help: "Days after which the log of a webhook delivery is forgotten",
+        secret: false,
+        set: |config, text| number(text, 7, 3_650).map(|n| config.delivery_days = n),
+    },
+    Setting {
+        key: "allow_networks",
+        group: Group::Server,
+        value_name: "NETWORKS",
+        default: "none",
+        help: "Networks that webhooks may reach beside the public internet: 127.0.0.0/8,10.0.0.0/8",
+        secret: false,
+        set: |config, text| {
+            let networks = text.split(',').map(str::trim).filter(|network| !network.is_empty()).map(network);
+            networks.collect::<Result<_, _>>().map(|networks| config.allow_networks = networks)
+        },
+    },
+    Setting {
         key: "secret_key_file",
         group: Group::Secrets,
         value_name: "FILE",
@@ -306,6 +330,8 @@ impl Default for Config {
             compat_limit_per_minute: 600,
             form_limit_per_minute: 30,
             visit_ip_days: 30,
+            delivery_days: 30,
+            allow_networks: Vec::new(),
             secret_key: None,
             secret_key_file: None,
             metrics_token: None,
@@ -379,6 +405,23 @@ impl Config {
             };
             format!("http://{}", SocketAddr::new(ip, self.listen.port()))
         })
+    }
+
+    /// Which addresses webhooks may reach.
+    pub fn guard(&self) -> crate::delivery::Guard {
+        crate::delivery::Guard::new(self.allow_networks.clone()).with_own(self.listen, &self.public_url())
+    }
+
+    /// The keys that secrets are sealed with; their file is made where there is none.
+    pub fn vault(&self) -> Result<crate::engine::vault::Vault, ConfigError> {
+        use crate::engine::vault::Vault;
+        match &self.secret_key {
+            Some(text) => Vault::from_text(text).map_err(|problem| ConfigError::new("secret_key", problem)),
+            None => {
+                let path = self.secret_key_file.clone().unwrap_or_else(|| self.data.join("secret.key"));
+                Vault::from_file(&path).map_err(|problem| ConfigError::new("secret_key_file", problem))
+            }
+        }
     }
 
     /// Whether people come by https: cookies are `Secure` then.
@@ -604,7 +647,7 @@ mod tests {
                 "database_url" => "postgres://h/d",
                 "listen" => "[::]:9",
                 "public_url" | "otlp_endpoint" => "https://x.example",
-                "trusted_proxies" => "10.0.0.0/8",
+                "trusted_proxies" | "allow_networks" => "10.0.0.0/8",
                 "log" => "warn",
                 "log_format" => "json",
                 _ => "77",

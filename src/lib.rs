@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`config`] | flags, environment and the TOML file |
 //! | [`engine`] | commands and queries: reads facts, asks `goodword-core`, writes; knows no HTTP |
+//! | [`delivery`] | tells endpoints what happens |
 //! | [`http`] | what every HTTP interface shares: problems, extractors, access, limits |
 //! | [`api`] | the native REST API: one file per resource |
 //! | [`mcp`] | the Model Context Protocol: tools for assistants |
@@ -18,6 +19,7 @@ pub mod api;
 pub mod cli;
 pub mod compat;
 pub mod config;
+pub mod delivery;
 pub mod engine;
 pub mod http;
 pub mod mcp;

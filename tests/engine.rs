@@ -1106,7 +1106,7 @@ async fn a_request_with_a_key_is_answered_once_and_its_key_serves_no_other() {
         assert_eq!(replies.iter().filter(|reply| !reply.replayed).count(), 1);
         assert!(replies.iter().all(|reply| reply.body == replies[0].body));
         // Kept for 30 days, then the key is free again.
-        app.engine.sweep(30).await.unwrap();
+        app.engine.sweep(30, 30).await.unwrap();
         assert!(ask(&app, "priya@example.com", 1).await.unwrap().replayed);
     })
     .await;

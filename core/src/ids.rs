@@ -46,6 +46,7 @@ ids! {
     Delivery DeliveryId "dlv"
     InboundHook InboundHookId "hook"
     InboundMessage InboundMessageId "msg"
+    Replay ReplayId "rpl"
 }
 
 impl From<ReferrerId> for LeadId {

@@ -5,6 +5,8 @@ use crate::{
     engine::{
         event::EventType,
         feed::{self, Event, EventFilter, Position},
+        sample,
+        view::EventData,
     },
     http::{App, Caller, Json, Path, Problem, Query, Read},
 };
@@ -14,11 +16,13 @@ use goodword_core::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde_json::{Map, Value, json};
+use std::{collections::BTreeMap, sync::OnceLock};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(types))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(types)).routes(routes!(event_type)).routes(routes!(event_sample))
 }
 
 /// A page of the feed.
@@ -76,22 +80,167 @@ async fn get(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(Ev
 }
 
 /// A type of event.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct EventTypeView {
     #[serde(rename = "type")]
     pub kind: EventType,
     pub label: &'static str,
     pub description: &'static str,
+    /// Endpoints are told of it only if they ask for it by name.
+    pub opt_in: bool,
+    /// An event of this type.
+    #[schema(value_type = Event)]
+    pub example: Value,
+    /// What every event of this type looks like, as JSON Schema (2020-12).
+    #[schema(value_type = Object)]
+    pub schema: Value,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventTypes {
-    pub data: Vec<EventTypeView>,
+    #[schema(value_type = Vec<EventTypeView>)]
+    pub data: &'static [EventTypeView],
+}
+
+/// The catalogue, made once from the types.
+fn catalogue() -> &'static [EventTypeView] {
+    static CATALOGUE: OnceLock<Vec<EventTypeView>> = OnceLock::new();
+    CATALOGUE.get_or_init(|| {
+        let definitions = definitions();
+        let data = EventType::ALL.iter().map(|&kind| {
+            let example = example(kind);
+            let schema = schema(kind, &example, &definitions);
+            EventTypeView { kind, label: kind.label(), description: kind.sentence(), opt_in: kind.is_opt_in(), example, schema }
+        });
+        data.collect()
+    })
+}
+
+/// An event of that type, from the types that real events are made from.
+fn example(kind: EventType) -> Value {
+    let data = sample::data(kind);
+    let event = Event {
+        id: sample::id(10),
+        kind,
+        api_version: feed::API_VERSION,
+        created_at: sample::AT,
+        test: false,
+        workspace_id: sample::id(11),
+        campaign_id: data.campaign.as_ref().map(|campaign| campaign.id),
+        data: serde_json::value::to_raw_value(&data).unwrap_or_default(),
+    };
+    serde_json::to_value(event).unwrap_or_default()
+}
+
+/// The schemas of everything that events carry, by their names.
+fn definitions() -> Map<String, Value> {
+    let mut schemas = vec![("Event".to_owned(), Event::schema()), ("EventData".to_owned(), EventData::schema())];
+    Event::schemas(&mut schemas);
+    EventData::schemas(&mut schemas);
+    schemas.into_iter().filter_map(|(name, schema)| Some((name, relocated(serde_json::to_value(schema).ok()?)))).collect()
+}
+
+const COMPONENTS: &str = "#/components/schemas/";
+
+/// References into an OpenAPI document become references into a schema's own definitions.
+fn relocated(value: Value) -> Value {
+    match value {
+        Value::String(text) => match text.strip_prefix(COMPONENTS) {
+            Some(name) => format!("#/$defs/{name}").into(),
+            None => text.into(),
+        },
+        Value::Array(items) => items.into_iter().map(relocated).collect(),
+        Value::Object(members) => members.into_iter().map(|(key, value)| (key, relocated(value))).collect::<Map<_, _>>().into(),
+        other => other,
+    }
+}
+
+/// The schema of one type: the envelope with its type, and `null` for what it never carries.
+fn schema(kind: EventType, example: &Value, definitions: &Map<String, Value>) -> Value {
+    let properties_of = |name: &str| definitions.get(name).map(|schema| schema["properties"].clone()).unwrap_or_default();
+    let (mut envelope, mut data) = (properties_of("Event"), properties_of("EventData"));
+    for (name, member) in data.as_object_mut().into_iter().flatten() {
+        if example["data"][name.as_str()].is_null() {
+            *member = json!({"type": "null"});
+        }
+    }
+    let closed = |properties: &Value| {
+        let names: Vec<&String> = properties.as_object().into_iter().flatten().map(|(name, _)| name).collect();
+        json!({"type": "object", "properties": properties, "required": names})
+    };
+    envelope["type"] = json!({"const": kind});
+    envelope["data"] = closed(&data);
+    let mut schema = closed(&envelope);
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["title"] = kind.label().into();
+    schema["description"] = kind.sentence().into();
+    let mut needed = BTreeMap::new();
+    collect(&schema, definitions, &mut needed);
+    schema["$defs"] = needed.into_iter().map(|(name, schema)| (name.to_owned(), schema.clone())).collect::<Map<_, _>>().into();
+    schema
+}
+
+/// The definitions that a schema refers to, and those that they refer to.
+fn collect<'a>(value: &'a Value, definitions: &'a Map<String, Value>, found: &mut BTreeMap<&'a str, &'a Value>) {
+    match value {
+        Value::Object(members) => {
+            let name = members.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix("#/$defs/"));
+            if let Some((name, schema)) = name.and_then(|name| definitions.get_key_value(name))
+                && found.insert(name, schema).is_none()
+            {
+                collect(schema, definitions, found);
+            }
+            members.values().for_each(|member| collect(member, definitions, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, definitions, found)),
+        _ => {}
+    }
 }
 
 /// List the types of events
+///
+/// Each with an example and its JSON Schema.
 #[utoipa::path(get, path = "/v1/event-types", tag = "events")]
 async fn types(_: State<App>, _: Caller<Read>) -> Result<Json<EventTypes>, Problem> {
-    let data = EventType::ALL.iter().map(|&kind| EventTypeView { kind, label: kind.label(), description: kind.sentence() }).collect();
-    Ok(Json(EventTypes { data }))
+    Ok(Json(EventTypes { data: catalogue() }))
+}
+
+/// Get a type of event
+#[utoipa::path(get, path = "/v1/event-types/{type}", tag = "events", params(("type" = EventType, Path)))]
+async fn event_type(_: State<App>, _: Caller<Read>, Path((kind,)): Path<(EventType,)>) -> Result<Json<EventTypeView>, Problem> {
+    catalogue().iter().find(|view| view.kind == kind).cloned().map(Json).ok_or_else(|| Problem::not_found("type of event"))
+}
+
+/// Get an example of an event
+///
+/// The bytes that an endpoint would be sent.
+#[utoipa::path(get, path = "/v1/event-types/{type}/sample", tag = "events", params(("type" = EventType, Path)), responses((status = 200, description = "Done.", body = Event)))]
+async fn event_sample(_: State<App>, _: Caller<Read>, Path((kind,)): Path<(EventType,)>) -> Result<Json<Value>, Problem> {
+    Ok(Json(example(kind)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every member of every example is described, and nothing is described that is not there.
+    #[test]
+    fn examples_and_schemas_say_the_same() {
+        for view in catalogue() {
+            for part in ["", "/data"] {
+                let example = view.example.pointer(part).and_then(Value::as_object).unwrap();
+                let schema = view.schema.pointer(&part.replace("/data", "/properties/data")).unwrap();
+                let mut described: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
+                let mut shown: Vec<_> = example.keys().collect();
+                described.sort();
+                shown.sort();
+                assert_eq!(described, shown, "{} {part}", view.kind.as_str());
+            }
+            let text = view.schema.to_string();
+            assert!(!text.contains(COMPONENTS), "{}", view.kind.as_str());
+            for name in text.split("#/$defs/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+                assert!(view.schema["$defs"].get(name).is_some(), "{}: {name} is not defined", view.kind.as_str());
+            }
+        }
+    }
 }

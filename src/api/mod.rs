@@ -8,6 +8,7 @@
 mod account;
 mod campaigns;
 mod conversions;
+mod endpoints;
 mod events;
 pub mod imports;
 mod inbound_hooks;
@@ -54,6 +55,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(inbound_hooks::router())
         .merge(rewards::router())
         .merge(events::router())
+        .merge(endpoints::router())
         .merge(signals::router())
         .merge(visits::router())
         .merge(statistics::router())
@@ -80,6 +82,7 @@ pub const CHAPTERS: &[Chapter] = &[
     ),
     ("rewards", "What fell due, and what becomes of it. A cause pays a reward once."),
     ("events", "What happened, in the order of commits: a feed that never skips."),
+    ("endpoints", "Webhooks: addresses that are told what happens, signed as Standard Webhooks has it, and the log of every delivery."),
     ("signals", "Everything that was told, with the decision that was made on it. What changed nothing is here too, with its reason."),
     ("visits", "Uses of referral links."),
     ("statistics", "How the program is doing, from roll-ups that are never behind."),

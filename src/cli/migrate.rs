@@ -164,7 +164,7 @@ fn new_database(error: goodword_store::Error) -> Failure {
 /// Everybody who follows what happens has followed it to the end: transaction numbers, by which they know
 /// their place, begin anew in another database.
 async fn read_to_the_end(store: &Store, config: &Config) -> Result {
-    let (engine, visits) = Engine::open(store.clone(), &config.public_url()).await?;
+    let (engine, visits) = Engine::open_with(store.clone(), &config.public_url(), config.vault()?).await?;
     let begun = Instant::now();
     let late = loop {
         engine.catch_up_statistics().await?;

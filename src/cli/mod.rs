@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod export;
 mod import;
+mod listen;
 mod log;
 mod migrate;
 mod openapi;
@@ -36,6 +37,7 @@ Examples:
   goodword serve                                    start with everything in ./goodword-data
   goodword serve --listen 0.0.0.0:80 --public-url https://refer.example.com
   goodword serve --database-url postgres://goodword@db/goodword
+  goodword listen --forward http://localhost:3000   events as they happen, sent on signed
   goodword openapi > openapi.json                   the API as a document
 
 Every flag of a command can also be set by environment (--listen is GOODWORD_LISTEN)
@@ -61,6 +63,7 @@ enum Command {
     Backup(backup::Backup),
     Migrate(migrate::Migrate),
     Doctor(doctor::Doctor),
+    Listen(listen::Listen),
     Openapi(openapi::Openapi),
     Version(version::Version),
 }
@@ -76,6 +79,7 @@ impl Cli {
             Command::Backup(command) => command.run(),
             Command::Migrate(command) => command.run(),
             Command::Doctor(command) => command.run(),
+            Command::Listen(command) => command.run(),
             Command::Openapi(command) => command.run(),
             Command::Version(command) => command.run(),
         }

@@ -1,6 +1,7 @@
 use super::{Failure, Result};
 use crate::{
     config::{Config, ServerFlags},
+    delivery::{self, Dispatcher},
     engine::{Engine, MIGRATIONS, SetUp},
     http::{App, server},
     routes,
@@ -12,7 +13,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 /// The database's name in the data folder.
 const DATABASE_NAME: &str = "goodword.db";
 const WORKSPACE_NAME: &str = "My company";
-/// How long the last visits and statistics may take to be written.
+/// How long the last deliveries, visits and statistics may take to be written.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Serve the API and the pages
@@ -37,7 +38,7 @@ async fn serve(mut config: Config) -> Result {
         .map_err(|error| Failure::new(format!("cannot listen on {}: {error}", config.listen)).hint("Choose another with --listen 127.0.0.1:8081."))?;
     config.listen = listener.local_addr()?;
     let store = open_store(&config).await?;
-    let (engine, visits) = Engine::open(store.clone(), &config.public_url()).await?;
+    let (engine, visits) = Engine::open_with(store.clone(), &config.public_url(), config.vault()?).await?;
     let set_up = engine.set_up(WORKSPACE_NAME.parse().map_err(Failure::new)?).await?;
     // Before anybody is told that it is ready: from then on it stops in good order.
     let asked_to_stop = server::stop_signal();
@@ -55,8 +56,10 @@ pub(super) async fn run(
     asked_to_stop: impl Future<Output = ()>,
 ) -> Result {
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let background = tokio::spawn(engine.clone().run_background(config.visit_ip_days, stopped));
+    let fresh = tokio::spawn(engine.clone().keep_endpoints_fresh(stopped.clone()));
+    let background = tokio::spawn(engine.clone().run_background(config.visit_ip_days, config.delivery_days, stopped));
     let app = App::new(engine, config);
+    let dispatcher = Dispatcher::start(&app.engine, delivery::Settings::new(&app.engine, app.guard.clone()), app.metrics.delivery.clone())?;
     tracing::info!(listen = %app.config.listen, url = app.config.public_url(), "ready");
     server::serve(listener, routes::router(app.clone()), &app, asked_to_stop).await;
 
@@ -64,6 +67,8 @@ pub(super) async fn run(
     let _ = stop.send(true);
     drop(app);
     let rest = async {
+        dispatcher.stop().await;
+        let _ = fresh.await;
         let _ = background.await;
         let _ = visits.await;
     };

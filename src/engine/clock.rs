@@ -3,7 +3,7 @@
 //! Each is a change like any other, with a key, so that two nodes doing the same at once
 //! do it once.
 
-use super::{Engine, Error, Result, reward, visit, work::IDEMPOTENCY_DAYS, workspace};
+use super::{Engine, Error, Result, delivery, reward, visit, work::IDEMPOTENCY_DAYS, workspace};
 use goodword_core::time::{DAY_MS, Timestamp};
 use goodword_store::{Command, Tx};
 
@@ -32,17 +32,18 @@ impl Engine {
         Ok(done)
     }
 
-    /// Forgets what has been kept long enough: answers to keys, network addresses.
-    pub async fn sweep(&self, visit_ip_days: u32) -> Result<()> {
+    /// Forgets what has been kept long enough: answers to keys, network addresses, logs of deliveries.
+    pub async fn sweep(&self, visit_ip_days: u32, delivery_days: u32) -> Result<()> {
         let now = self.wall();
         self.store().write(ForgetAnswers { before: now.plus_ms(-i64::from(IDEMPOTENCY_DAYS) * DAY_MS) }).await?;
         while self.store().write(visit::ForgetAddresses { before: now.plus_ms(-i64::from(visit_ip_days) * DAY_MS) }).await? > 0 {}
+        while self.store().write(delivery::Forget { before: now.plus_ms(-i64::from(delivery_days) * DAY_MS) }).await? {}
         Ok(())
     }
 
     /// Runs until the engine is dropped: the clock, the statistics, and what other nodes
     /// have changed. A failure is logged and tried again; nothing here is lost by it.
-    pub async fn run_background(self, visit_ip_days: u32, mut stop: tokio::sync::watch::Receiver<bool>) {
+    pub async fn run_background(self, visit_ip_days: u32, delivery_days: u32, mut stop: tokio::sync::watch::Receiver<bool>) {
         let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut seconds = 0u64;
@@ -60,7 +61,7 @@ impl Engine {
                 log(self.remember_used_keys().await, "used keys");
             }
             if seconds % 3_600 == 1 {
-                log(self.sweep(visit_ip_days).await, "sweep");
+                log(self.sweep(visit_ip_days, delivery_days).await, "sweep");
             }
         }
         log(self.remember_used_keys().await, "used keys");

@@ -64,11 +64,20 @@ events! {
     CampaignPublished "campaign.published" "Campaign Published" "Triggers when a campaign goes live.";
     CampaignChanged "campaign.changed" "Campaign Changed" "Triggers when a campaign's configuration or status changes.";
     VisitRecorded "visit.recorded" "Visit Recorded" "Triggers when somebody uses a referral link.";
+    EndpointFailing "endpoint.failing" "Endpoint Failing" "Triggers when an endpoint has taken nothing for a day.";
+    EndpointDisabled "endpoint.disabled" "Endpoint Disabled" "Triggers when an endpoint is switched off after five days of failures.";
+    EndpointGone "endpoint.gone" "Endpoint Gone" "Triggers when an endpoint has answered that nobody is there any more.";
+    EndpointTested "endpoint.tested" "Test" "Triggers when somebody asks for a test of an endpoint, which alone receives it.";
 }
 
 impl EventType {
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|event| event.as_str() == word)
+    }
+
+    /// Whether endpoints must ask for it by name: there are too many of them otherwise.
+    pub const fn is_opt_in(self) -> bool {
+        matches!(self, Self::VisitRecorded)
     }
 }
 

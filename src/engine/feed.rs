@@ -31,6 +31,16 @@ pub struct Event {
     pub data: Box<RawValue>,
 }
 
+impl Event {
+    /// Whether the person that it was about has been erased, and its data with them.
+    pub fn is_erased(&self) -> bool {
+        self.data.get() == ERASED
+    }
+}
+
+/// What is left of an event whose person was erased.
+const ERASED: &str = r#"{"erased":true}"#;
+
 /// One row of the feed.
 pub struct EventRow {
     pub position: (i64, i64),
@@ -138,6 +148,13 @@ pub async fn list(
     let more = rows.len() > limit;
     rows.truncate(limit);
     Ok((rows, more))
+}
+
+/// Events under a condition of the engine's own.
+pub(super) async fn by(tx: &mut Tx<'_>, space: Space, workspace: WorkspaceId, condition: &str, args: &[Value]) -> Result<Vec<Event>> {
+    let args: Vec<_> = args.iter().map(Value::as_arg).collect();
+    let rows = tx.fetch(&format!("{SELECT} WHERE {condition}"), &args, read(space, workspace)).await?;
+    Ok(rows.into_iter().map(|row| row.event).collect())
 }
 
 pub async fn get(tx: &mut Tx<'_>, space: Space, workspace: WorkspaceId, id: EventId) -> Result<Event> {

@@ -13,7 +13,9 @@
 //! | [`reward`] | the life of rewards |
 //! | [`number`], [`paged`] | for interfaces that count: numbers of things, lists by page |
 //! | [`visit`], [`statistics`] | uses of links, and roll-ups of everything |
-//! | [`event`], [`feed`], [`signal`] | what the world is told, and what it told us |
+//! | [`endpoint`], [`delivery`] | who is told what happens, and what became of telling them |
+//! | [`vault`] | secrets at rest |
+//! | [`event`], [`feed`], [`signal`], [`sample`] | what the world is told, and what it told us |
 //! | [`import`], [`mod@export`] | files of people and what became of them, of any size |
 //! | [`history`] | what happened elsewhere, brought in as it was |
 //! | [`clock`] | what happens because time has passed |
@@ -22,6 +24,8 @@ pub mod access;
 pub mod campaign;
 pub mod clock;
 pub mod conversion;
+pub mod delivery;
+pub mod endpoint;
 pub mod error;
 pub mod event;
 pub mod export;
@@ -35,9 +39,11 @@ pub mod paged;
 pub mod participant;
 pub mod qualify;
 pub mod reward;
+pub mod sample;
 pub mod signal;
 pub mod statistics;
 pub mod trial;
+pub mod vault;
 pub mod view;
 pub mod visit;
 pub mod work;
@@ -47,7 +53,12 @@ pub use error::{Error, Result};
 
 use access::Access;
 use futures_util::future::BoxFuture;
-use goodword_core::{campaign::CampaignStatus, ids::Mint, text::Code, time::Timestamp};
+use goodword_core::{
+    campaign::CampaignStatus,
+    ids::{Mint, WorkspaceId},
+    text::Code,
+    time::Timestamp,
+};
 use goodword_store::{self as store, Arg, Migration, Store, StoreStats, Tx};
 use quick_cache::sync::Cache;
 use std::{
@@ -59,12 +70,14 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use uuid::Uuid;
-use work::{Act, Change, Context, Idempotency, Keyed, Reply};
+use vault::Vault;
+use work::{Act, Change, Context, Idempotency, Keyed, Made, Reply};
 
 /// The schema's history. A number that was released is never changed again.
 pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "init", sql: include_str!("../../migrations/0001_init.sql") },
     Migration { number: 2, name: "numbers", sql: include_str!("../../migrations/0002_numbers.sql") },
+    Migration { number: 3, name: "delivery", sql: include_str!("../../migrations/0003_delivery.sql") },
     Migration { number: 4, name: "inbound", sql: include_str!("../../migrations/0004_inbound.sql") },
 ];
 
@@ -99,6 +112,8 @@ pub struct Shared {
     /// Where the world reaches this server, without a slash at the end.
     pub public_url: String,
     pub configurations: campaign::Configurations,
+    pub endpoints: endpoint::Registry,
+    pub vault: Vault,
 }
 
 impl Shared {
@@ -121,6 +136,8 @@ struct Inner {
     keys: RwLock<HashMap<KeyHash, (Arc<Access>, Instant)>>,
     used_keys: Mutex<HashMap<Uuid, Timestamp>>,
     clocks: RwLock<HashMap<Space, i64>>,
+    /// Whose side a space is.
+    workspaces: RwLock<HashMap<Space, WorkspaceId>>,
     links: Cache<String, (Arc<visit::Link>, u64)>,
     /// Rises whenever something that is kept in memory changes, here or on another node.
     generation: AtomicU64,
@@ -139,18 +156,32 @@ const LINKS_MAX: usize = 100_000;
 const ATTEMPTS: usize = 8;
 
 impl Engine {
-    /// Opens the engine on an open store. The task ends when all visits are written after
-    /// the last clone of the engine is dropped.
+    /// Opens the engine on an open store, for tests and tools: its vault's key lies in the
+    /// database. The task ends when all visits are written after the last clone of the
+    /// engine is dropped.
     pub async fn open(store: Store, public_url: &str) -> Result<(Self, tokio::task::JoinHandle<()>)> {
-        let shared = Arc::new(Shared { public_url: public_url.trim_end_matches('/').to_owned(), configurations: campaign::Configurations::default() });
+        let vault = Vault::open_to_the_database(&installation_secret(&store).await?);
+        Self::open_with(store, public_url, vault).await
+    }
+
+    /// Opens the engine with the vault that the installation's secrets are sealed in.
+    pub async fn open_with(store: Store, public_url: &str, vault: Vault) -> Result<(Self, tokio::task::JoinHandle<()>)> {
+        vault.check(&store).await?;
         let secret = installation_secret(&store).await?;
-        let (recorder, task) = visit::Recorder::start(store.clone());
+        let shared = Arc::new(Shared {
+            public_url: public_url.trim_end_matches('/').to_owned(),
+            configurations: campaign::Configurations::default(),
+            endpoints: endpoint::Registry::new(store.engine() == store::Engine::Sqlite),
+            vault,
+        });
+        let (recorder, task) = visit::Recorder::start(store.clone(), shared.clone());
         let engine = Self(Arc::new(Inner {
             store,
             shared,
             keys: RwLock::default(),
             used_keys: Mutex::default(),
             clocks: RwLock::default(),
+            workspaces: RwLock::default(),
             links: Cache::new(LINKS_MAX),
             generation: AtomicU64::new(0),
             seen_generation: AtomicI64::new(-1),
@@ -159,6 +190,7 @@ impl Engine {
             recorder,
         }));
         engine.refresh().await?;
+        engine.refresh_endpoints().await?;
         Ok((engine, task))
     }
 
@@ -211,7 +243,7 @@ impl Engine {
 
     /// The machine's clock.
     pub fn wall(&self) -> Timestamp {
-        Timestamp::from_ms(age().as_millis() as i64)
+        wall()
     }
 
     /// The clock of a side.
@@ -226,8 +258,8 @@ impl Engine {
     /// A context for a caller, now.
     pub fn context(&self, space: Space, actor: &str, source: &str) -> Context {
         let age = age();
-        let now = Timestamp::from_ms(age.as_millis() as i64).plus_ms(self.ahead_ms(space));
-        Context { space, now, actor: actor.into(), source: source.into(), seed: seed(age) }
+        let wall = Timestamp::from_ms(age.as_millis() as i64);
+        Context { space, now: wall.plus_ms(self.ahead_ms(space)), wall, actor: actor.into(), source: source.into(), seed: seed(age) }
     }
 
     /// Makes a change. Durable when it returns.
@@ -246,10 +278,22 @@ impl Engine {
                     let verdict = question.answer();
                     (question, verdict)
                 })),
-                outcome => return outcome,
+                outcome => return self.made(outcome?).await,
             }
         }
-        self.0.store.write(Change { context, shared: self.0.shared.clone(), act, answers }).await
+        let made = self.0.store.write(Change { context, shared: self.0.shared.clone(), act, answers }).await?;
+        self.made(made).await
+    }
+
+    /// What a change leaves to be done after its commit.
+    async fn made<T>(&self, made: Made<T>) -> Result<T> {
+        if made.endpoints_changed {
+            self.refresh_endpoints().await?;
+        }
+        if !made.ring.is_empty() {
+            self.0.shared.endpoints.ring(made.ring);
+        }
+        Ok(made.output)
     }
 
     /// Makes a change whose answer is kept under the key of its request, where there is one.
@@ -347,11 +391,23 @@ impl Engine {
         if let Ok(mut clocks) = self.0.clocks.write() {
             *clocks = workspaces.iter().map(|workspace| (workspace.test, workspace.clock_ahead_ms)).collect();
         }
+        if let Ok(mut map) = self.0.workspaces.write() {
+            *map = workspaces.iter().flat_map(|workspace| [(workspace.live, workspace.id), (workspace.test, workspace.id)]).collect();
+        }
         if let Ok(mut keys) = self.0.keys.write() {
             keys.clear();
         }
         self.0.generation.fetch_add(1, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Whose side a space is.
+    pub async fn workspace_of(&self, space: Space) -> Result<WorkspaceId> {
+        let known = self.0.workspaces.read().ok().and_then(|map| map.get(&space).copied());
+        match known {
+            Some(id) => Ok(id),
+            None => Ok(self.read(move |tx| Box::pin(workspace::of_space(tx, space))).await?.id),
+        }
     }
 
     /// Writes down when keys were last used. Called once a minute.
@@ -413,6 +469,11 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
 #[expect(clippy::disallowed_methods, reason = "this is where time comes from")]
 fn age() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The machine's clock.
+fn wall() -> Timestamp {
+    Timestamp::from_ms(age().as_millis() as i64)
 }
 
 fn seed(age: Duration) -> u128 {

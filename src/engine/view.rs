@@ -1,11 +1,12 @@
 //! What things look like outside: the same shapes in the API, in events and in exports.
 //! Keys are always present; what is not known is `null`.
 
+use super::{endpoint::EndpointStatus, visit::Device};
 use goodword_core::{
     campaign::{CampaignStatus, ConversionKind},
     decide::{LeadStatus, Outcome},
     explain::{Check, Reason},
-    ids::{CampaignId, ConversionId, LeadId, ReferrerId, RewardDefinitionId, RewardId, SignalId},
+    ids::{CampaignId, ConversionId, EndpointId, LeadId, ReferrerId, RewardDefinitionId, RewardId, SignalId, VisitorId},
     money::Money,
     reward::{RewardAction, RewardState, Role},
     time::Timestamp,
@@ -219,6 +220,29 @@ pub struct CampaignState {
     pub version: i64,
 }
 
+/// A use of a referral link, where an event is about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct VisitRef {
+    pub referrer_id: ReferrerId,
+    pub visitor_id: Option<VisitorId>,
+    pub referring_host: Option<String>,
+    pub device: Device,
+    pub bot: bool,
+    /// How the link was shared: `link`, `qr`, `whatsapp`.
+    pub source: String,
+    pub at: Timestamp,
+}
+
+/// An endpoint, where an event is about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct EndpointRef {
+    pub id: EndpointId,
+    pub url: String,
+    pub status: EndpointStatus,
+    /// Since when it has taken nothing.
+    pub failing_since: Option<Timestamp>,
+}
+
 /// What an event carries: everything that a receiver needs, so that no second request
 /// is necessary.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
@@ -229,11 +253,21 @@ pub struct EventData {
     pub lead: Option<Lead>,
     pub conversion: Option<Conversion>,
     pub reward: Option<Reward>,
+    pub visit: Option<VisitRef>,
+    pub endpoint: Option<EndpointRef>,
     pub evidence: Option<Evidence>,
     /// The money that moved: a conversion's or reward's amount; negative where it went back.
     pub moved: Option<Money>,
     /// How many, for events about many.
     pub count: Option<i64>,
+}
+
+impl EventData {
+    /// Where the person came from that the event is about.
+    pub fn person_source(&self) -> Option<&str> {
+        let lead = self.lead.as_ref().map(|lead| lead.source.as_str());
+        lead.or_else(|| self.referrer.as_ref().map(|referrer| referrer.source.as_str())).or_else(|| self.visit.as_ref().map(|visit| visit.source.as_str()))
+    }
 }
 
 pub fn full_name(first: &str, last: &str) -> String {

@@ -7,7 +7,10 @@
 
 use super::{
     Error, Result, Shared, Space,
+    event::EventType,
     list::{Listing, Page, Query},
+    view,
+    work::{Context, Work},
 };
 use goodword_core::{
     campaign::{CampaignStatus, LinkMode},
@@ -82,7 +85,7 @@ pub struct Recorder(mpsc::Sender<Visit>);
 impl Recorder {
     /// Starts the task that commits. It ends when the last clone is dropped and
     /// everything is written.
-    pub fn start(store: Store) -> (Self, tokio::task::JoinHandle<()>) {
+    pub(super) fn start(store: Store, shared: Arc<Shared>) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, mut receiver) = mpsc::channel(QUEUE_MAX);
         let task = tokio::spawn(async move {
             let mut batch = Vec::new();
@@ -97,12 +100,23 @@ impl Recorder {
                 }
                 let visits: Arc<[Visit]> = std::mem::take(&mut batch).into();
                 // The disk may be full or the database away: visits wait, links go on until the queue is full.
+                // Who wants to be told of visits has asked for it; nobody else pays for it.
+                let wanted = visits.iter().any(|visit| shared.endpoints.asked_for(visit.space, EventType::VisitRecorded));
+                let record = Arc::new(Record { visits, tell: wanted.then(|| (shared.clone(), super::seed(super::age()))) });
                 let mut failed = false;
-                while let Err(error) = store.write(Record(visits.clone())).await {
-                    if !std::mem::replace(&mut failed, true) {
-                        tracing::error!(%error, "visits cannot be written; they wait in memory until they can");
+                let told = loop {
+                    match store.write(Recording(record.clone())).await {
+                        Ok(told) => break told,
+                        Err(error) => {
+                            if !std::mem::replace(&mut failed, true) {
+                                tracing::error!(%error, "visits cannot be written; they wait in memory until they can");
+                            }
+                            tokio::time::sleep(Duration::from_millis(RETRY_EVERY_MS)).await;
+                        }
                     }
-                    tokio::time::sleep(Duration::from_millis(RETRY_EVERY_MS)).await;
+                };
+                if !told.is_empty() {
+                    shared.endpoints.ring(told);
                 }
                 if failed {
                     tracing::warn!("visits can be written again");
@@ -118,7 +132,14 @@ impl Recorder {
     }
 }
 
-struct Record(Arc<[Visit]>);
+struct Record {
+    visits: Arc<[Visit]>,
+    /// What events need, where somebody wants them.
+    tell: Option<(Arc<Shared>, u128)>,
+}
+
+/// Shared, so that it can be tried again.
+struct Recording(Arc<Record>);
 
 const COLUMNS: &[(&str, Type)] = &[
     ("space", Type::Int),
@@ -133,14 +154,15 @@ const COLUMNS: &[(&str, Type)] = &[
     ("ip", Type::Text),
 ];
 
-impl Command for Record {
-    type Output = ();
+impl Command for Recording {
+    type Output = Vec<Uuid>;
     type Error = Error;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let ips: Vec<Option<String>> = self.0.iter().map(|visit| visit.ip.map(|ip| ip.to_string())).collect();
-        let rows: Vec<Vec<Arg<'_>>> = self
-            .0
+    /// Endpoints for which something was written.
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Uuid>> {
+        let visits = &self.0.visits;
+        let ips: Vec<Option<String>> = visits.iter().map(|visit| visit.ip.map(|ip| ip.to_string())).collect();
+        let rows: Vec<Vec<Arg<'_>>> = visits
             .iter()
             .zip(&ips)
             .map(|(visit, ip)| {
@@ -159,8 +181,40 @@ impl Command for Record {
             })
             .collect();
         tx.insert_new("visits", COLUMNS, 2, &rows).await?;
-        Ok(())
+        let Some((shared, seed)) = &self.0.tell else { return Ok(Vec::new()) };
+        let mut told = Vec::new();
+        for (visit, n) in visits.iter().zip(0u128..) {
+            if shared.endpoints.asked_for(visit.space, EventType::VisitRecorded) {
+                tell(tx, shared, visit, seed.wrapping_add(n), &mut told).await?;
+            }
+        }
+        Ok(told)
     }
+}
+
+/// Writes the event of a visit, with its deliveries.
+async fn tell(tx: &mut Tx<'_>, shared: &Shared, visit: &Visit, seed: u128, told: &mut Vec<Uuid>) -> Result<()> {
+    let wall = super::wall();
+    let context = Context { space: visit.space, now: visit.at, wall, actor: "link".into(), source: visit.source.clone(), seed };
+    let campaign = super::campaign::find(tx, shared, visit.space, visit.campaign).await?;
+    let data = view::EventData {
+        campaign: campaign.map(|campaign| campaign.reference()),
+        visit: Some(view::VisitRef {
+            referrer_id: visit.referrer,
+            visitor_id: visit.visitor,
+            referring_host: visit.referring_host.as_deref().map(str::to_owned),
+            device: visit.device,
+            bot: visit.bot,
+            source: visit.source.to_string(),
+            at: visit.at,
+        }),
+        ..Default::default()
+    };
+    let mut work = Work::new(tx, &context, shared, &[]);
+    work.emit(EventType::VisitRecorded, &visit.referrer, Some(visit.referrer.uuid()), &data)?;
+    work.tell().await?;
+    told.extend(work.ring);
+    Ok(())
 }
 
 /// A visit as it is shown.

@@ -1,13 +1,18 @@
 //! What every change has in common: who asks, when, with which key; and the record of
 //! what came in (signals) and what went out (events).
 
-use super::{Error, Result, Shared, Space, event::EventType, view};
+use super::{
+    Error, Result, Shared, Space,
+    endpoint::{self, Endpoint, SkipReason},
+    event::EventType,
+    view,
+};
 use goodword_core::{
     campaign::ConversionKind,
     condition::{Condition, Subject, Verdict},
     decide::{Decision, Outcome},
     explain::{Check, Reason},
-    ids::{CampaignId, EventId, Mint, SignalId},
+    ids::{CampaignId, DeliveryId, EndpointId, EventId, Mint, SignalId},
     money::Money,
     time::Timestamp,
 };
@@ -22,7 +27,10 @@ use uuid::Uuid;
 #[derive(Debug, Clone)]
 pub struct Context {
     pub space: Space,
+    /// The time on this side.
     pub now: Timestamp,
+    /// The time of the world outside, where deliveries happen: on the test side it may be another.
+    pub wall: Timestamp,
     /// Who it is, for the record: `key_…`, `form`, `import`, `clock`, `cli`.
     pub actor: Arc<str>,
     /// Where it came from, in the words that people filter by.
@@ -72,6 +80,12 @@ pub struct Work<'w, 't> {
     pub effects: Vec<Effect>,
     /// What the world is told of it, written together at the end.
     told: Vec<Told>,
+    /// It happened elsewhere, before: no endpoint is told.
+    is_history: bool,
+    /// Endpoints for which something was written: the bell rings for them after the commit.
+    pub(super) ring: Vec<Uuid>,
+    /// Nodes must read the list of endpoints again.
+    pub(super) endpoints_changed: bool,
 }
 
 /// An event on its way into the table.
@@ -84,6 +98,24 @@ struct Told {
     moved: Option<Money>,
     /// JSON.
     body: String,
+    /// Where the person came from that it is about.
+    person_source: Option<String>,
+    to: To,
+}
+
+/// Which endpoints are told.
+enum To {
+    /// Those that want it; not the one that it is about.
+    Wanting { but: Option<EndpointId> },
+    /// This one alone.
+    One(Box<Endpoint>),
+}
+
+/// What a change leaves to be done after its commit.
+pub(super) struct Made<T> {
+    pub output: T,
+    pub ring: Vec<Uuid>,
+    pub endpoints_changed: bool,
 }
 
 /// An answer that is kept under the key of its request.
@@ -123,15 +155,14 @@ pub(super) struct Change<A> {
 }
 
 impl<A: Act> store::Command for Change<A> {
-    type Output = A::Output;
+    type Output = Made<A::Output>;
     type Error = Error;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<A::Output> {
-        let mint = Mint::new(self.context.now, self.context.seed);
-        let mut work = Work { tx, context: &self.context, shared: &self.shared, mint, answers: &self.answers, effects: Vec::new(), told: Vec::new() };
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Made<A::Output>> {
+        let mut work = Work::new(tx, &self.context, &self.shared, &self.answers);
         let output = self.act.act(&mut work).await?;
         work.tell().await?;
-        Ok(output)
+        Ok(Made { output, ring: work.ring, endpoints_changed: work.endpoints_changed })
     }
 }
 
@@ -242,13 +273,22 @@ impl SignalRecord {
     }
 }
 
-impl<'t> Work<'_, 't> {
-    /// The same transaction at another time, or in another's name. Ends with [`Work::tell`].
-    pub fn within<'a>(&'a mut self, context: &'a Context) -> Work<'a, 't> {
-        let mint = Mint::new(context.now, u128::from(self.mint.random()) << 64 | u128::from(self.mint.random()));
-        Work { tx: self.tx, context, shared: self.shared, mint, answers: self.answers, effects: Vec::new(), told: Vec::new() }
+impl<'w, 't> Work<'w, 't> {
+    pub(super) fn new(tx: &'w mut Tx<'t>, context: &'w Context, shared: &'w Shared, answers: &'w [(Question, Verdict)]) -> Self {
+        let mint = Mint::new(context.now, context.seed);
+        Self { tx, context, shared, mint, answers, effects: Vec::new(), told: Vec::new(), is_history: false, ring: Vec::new(), endpoints_changed: false }
     }
 
+    /// The same transaction for something that has happened long ago elsewhere. Its events are in the feed,
+    /// and can be replayed, but no endpoint is told: receivers would act on it once more. Ends with
+    /// [`Work::tell`].
+    pub fn within<'a>(&'a mut self, context: &'a Context) -> Work<'a, 't> {
+        let seed = u128::from(self.mint.random()) << 64 | u128::from(self.mint.random());
+        Work { mint: Mint::new(context.now, seed), is_history: true, ..Work::new(self.tx, context, self.shared, self.answers) }
+    }
+}
+
+impl Work<'_, '_> {
     pub const fn space(&self) -> Space {
         self.context.space
     }
@@ -315,8 +355,26 @@ impl<'t> Work<'_, 't> {
         Ok(())
     }
 
-    /// Emits an event, in the transaction of what it tells.
+    /// Emits an event, in the transaction of what it tells, with a delivery for each endpoint that wants it.
     pub fn emit(&mut self, kind: EventType, id: &impl std::fmt::Display, participant: Option<Uuid>, data: &view::EventData) -> Result<()> {
+        let but = data.endpoint.as_ref().map(|endpoint| endpoint.id);
+        self.emit_to(To::Wanting { but }, kind, id, participant, data).map(drop)
+    }
+
+    /// Emits an event for one endpoint alone. Answers the id of its delivery.
+    pub(super) fn emit_to_one(
+        &mut self,
+        endpoint: Endpoint,
+        kind: EventType,
+        id: &impl std::fmt::Display,
+        data: &view::EventData,
+    ) -> Result<DeliveryId> {
+        let to = endpoint.id;
+        let event = self.emit_to(To::One(Box::new(endpoint)), kind, id, None, data)?;
+        Ok(endpoint::delivery_id(event, to))
+    }
+
+    fn emit_to(&mut self, to: To, kind: EventType, id: &impl std::fmt::Display, participant: Option<Uuid>, data: &view::EventData) -> Result<EventId> {
         let event: EventId = self.mint.id();
         let body = serde_json::to_string(data).map_err(|error| store::Error::Database(error.to_string()))?;
         self.effects.push(Effect { kind: kind.as_str().to_owned(), id: id.to_string() });
@@ -328,12 +386,17 @@ impl<'t> Work<'_, 't> {
             referrer: data.referrer.as_ref().map(|referrer| referrer.id.uuid()),
             moved: data.moved,
             body,
+            person_source: data.person_source().map(str::to_owned),
+            to,
         });
-        Ok(())
+        Ok(event)
     }
 
-    /// Writes what was emitted, in the order in which it was.
+    /// Writes what was emitted, in the order in which it was. Called once, at the end of a change.
     pub async fn tell(&mut self) -> Result<()> {
+        if self.told.is_empty() {
+            return Ok(());
+        }
         let rows: Vec<[Arg<'_>; 11]> = self
             .told
             .iter()
@@ -354,14 +417,47 @@ impl<'t> Work<'_, 't> {
             })
             .collect();
         let insert = "INSERT INTO events (space, id, type, campaign_id, participant_id, source, referrer_id, amount_minor, currency, body, created_at)";
+        self.tx.push_rows(insert, &rows, "").await?;
+        if self.is_history { Ok(()) } else { self.address().await }
+    }
+
+    /// Writes that endpoints are to be told; or, where nothing is sent to one, that it was not.
+    async fn address(&mut self) -> Result<()> {
+        let endpoints = self.shared.endpoints.of(self.tx, self.context.space).await?;
+        let now = self.context.wall.ms();
+        let mut rows: Vec<[Arg<'_>; 12]> = Vec::new();
+        for told in &self.told {
+            let about = told.person_source.as_deref().unwrap_or(&self.context.source);
+            let wanting = |endpoint: &&Endpoint| match &told.to {
+                To::Wanting { but } => endpoint.wants(told.kind, told.campaign, about, *but),
+                To::One(_) => false,
+            };
+            let one = match &told.to {
+                To::One(endpoint) => Some(&**endpoint),
+                To::Wanting { .. } => None,
+            };
+            for endpoint in endpoints.iter().map(Arc::as_ref).filter(wanting).chain(one) {
+                let skipped = endpoint.status.skips();
+                rows.push([
+                    self.context.space.into(),
+                    endpoint::delivery_id(told.id, endpoint.id).uuid().into(),
+                    endpoint.id.uuid().into(),
+                    told.id.uuid().into(),
+                    told.kind.as_str().into(),
+                    told.participant.into(),
+                    (endpoint.in_order && told.participant.is_some()).into(),
+                    if skipped.is_some() { "skipped" } else { "due" }.into(),
+                    skipped.map(SkipReason::as_str).into(),
+                    skipped.is_none().then_some(now).into(),
+                    now.into(),
+                    skipped.map(|_| now).into(),
+                ]);
+                if skipped.is_none() && !self.ring.contains(&endpoint.id.uuid()) {
+                    self.ring.push(endpoint.id.uuid());
+                }
+            }
+        }
+        let insert = "INSERT INTO deliveries (space, id, endpoint_id, event_id, type, participant_id, in_order, state, reason, due_at, created_at, finished_at)";
         Ok(self.tx.push_rows(insert, &rows, "").await?)
     }
-}
-
-/// Two halves of a statement.
-pub(super) fn statement(select: &str, rest: &str) -> String {
-    let mut sql = String::with_capacity(select.len() + rest.len());
-    sql.push_str(select);
-    sql.push_str(rest);
-    sql
 }

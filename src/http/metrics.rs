@@ -1,5 +1,6 @@
 //! What is counted, in the text format of Prometheus. Counting is a few atomic additions.
 
+use crate::delivery::Meter;
 use axum::http::{Method, StatusCode};
 use goodword_store::StoreStats;
 use std::{
@@ -22,6 +23,7 @@ pub struct Metrics {
     pub connections: AtomicI64,
     pub connections_refused: AtomicU64,
     pub panics: AtomicU64,
+    pub delivery: Arc<Meter>,
     started: Instant,
 }
 
@@ -47,8 +49,8 @@ impl Route {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let (routes, connections, connections_refused, panics) = Default::default();
-        Self { routes, connections, connections_refused, panics, started: Instant::now() }
+        let (routes, connections, connections_refused, panics, delivery) = Default::default();
+        Self { routes, connections, connections_refused, panics, delivery, started: Instant::now() }
     }
 }
 
@@ -72,6 +74,7 @@ impl Metrics {
     pub fn render(&self, store: StoreStats) -> String {
         let mut text = String::with_capacity(16 * 1024);
         self.render_routes(&mut text);
+        self.delivery.render(&mut text);
         let gauges = [
             ("goodword_http_connections", "Open connections.", "gauge", self.connections.load(Relaxed) as f64),
             ("goodword_http_connections_refused_total", "Connections over a cap.", "counter", self.connections_refused.load(Relaxed) as f64),

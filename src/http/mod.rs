@@ -31,7 +31,7 @@ pub use limit::ClientIp;
 pub use problem::Problem;
 pub use reply::{Created, Json, NoContent, Versioned};
 
-use crate::{config::Config, engine::Engine};
+use crate::{config::Config, delivery::Guard, engine::Engine};
 use limit::Limits;
 use metrics::Metrics;
 use std::sync::Arc;
@@ -43,11 +43,14 @@ pub struct App {
     pub config: Arc<Config>,
     pub limits: Arc<Limits>,
     pub metrics: Arc<Metrics>,
+    /// Which addresses webhooks may reach.
+    pub guard: Arc<Guard>,
 }
 
 impl App {
     pub fn new(engine: Engine, config: Config) -> Self {
         let limits = Limits::new(config.rate_limit_per_minute, config.compat_limit_per_minute, config.form_limit_per_minute);
-        Self { engine, config: Arc::new(config), limits: Arc::new(limits), metrics: Arc::default() }
+        let guard = Arc::new(config.guard());
+        Self { engine, config: Arc::new(config), limits: Arc::new(limits), metrics: Arc::default(), guard }
     }
 }

@@ -98,6 +98,7 @@ fn shared_schemas() -> Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Sche
         named::<ids::VisitorId>(),
         named::<ids::EndpointId>(),
         named::<ids::DeliveryId>(),
+        named::<ids::ReplayId>(),
     ]
 }
 

@@ -15,7 +15,10 @@ use crate::{
     http::server,
 };
 use goodword_core::ids::CampaignId;
-use std::path::PathBuf;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
 
 /// Fill a new installation with a believable year, and serve it
 ///
@@ -61,6 +64,10 @@ impl Demo {
         if !self.settings.0.names("database_url") {
             config.database_url = None;
         }
+        // Whoever tries it out has the receiver on the same machine.
+        if !self.settings.0.names("allow_networks") {
+            config.allow_networks = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].map(Into::into).into();
+        }
         let _log = super::log::start(&config)?;
         let data = config.data.clone();
         let outcome = super::block_on(self.play(config));
@@ -74,7 +81,7 @@ impl Demo {
         let mut stop = std::pin::pin!(server::stop_signal());
         let listener = if self.no_serve { None } else { Some(self.listen(&mut config)?) };
         let store = serve::open_store(&config).await?;
-        let (engine, visits) = Engine::open(store.clone(), &config.public_url()).await?;
+        let (engine, visits) = Engine::open_with(store.clone(), &config.public_url(), config.vault()?).await?;
         let name = WORKSPACE_NAME.parse().map_err(Failure::new)?;
         let Some(made) = engine.set_up(name).await? else {
             return Err(Failure::new("there is something in this installation already").hint("Name a new folder with --data DIR, or leave it out."));

@@ -129,7 +129,8 @@ impl Stage<'_> {
     fn context(&mut self, at: i64, source: &str) -> Context {
         let seed = u128::from(self.dice.roll()) << 64 | u128::from(self.dice.roll());
         let actor = if source == "form" || source == "clock" { source.into() } else { self.actor.clone() };
-        Context { space: self.space, now: Timestamp::from_ms(self.begin + at), actor, source: source.into(), seed }
+        let now = Timestamp::from_ms(self.begin + at);
+        Context { space: self.space, now, wall: now, actor, source: source.into(), seed }
     }
 
     async fn create(&mut self, at: i64, settings: Value, rewards: Value, status: CampaignStatus, code: &str) -> Result<Campaign> {

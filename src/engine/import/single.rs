@@ -146,7 +146,7 @@ impl<A: Act> store::Command for Rehearse<A> {
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Infallible, Self::Error> {
         match self.0.apply(tx).await {
-            Ok(output) => Err(Rehearsed::Would(output)),
+            Ok(made) => Err(Rehearsed::Would(made.output)),
             Err(error) => Err(Rehearsed::Failed(error)),
         }
     }

@@ -1,0 +1,451 @@
+//! `/v1/endpoints`: addresses that are told what happens; `/v1/deliveries`: what became of it.
+
+use super::{Done, List, Order, made, page};
+use crate::{
+    engine::{
+        Error, Shared, Space,
+        delivery::{self, Attempt, DeliveryFilter, DeliveryState, DeliveryView, Replay, Resend, StartReplay},
+        endpoint::{
+            self, CONCURRENCY_MAX, Create, Delete, Endpoint, EndpointFilter, EndpointStatus, HEADERS_MAX, OVERLAP_HOURS_DEFAULT, OVERLAP_HOURS_MAX,
+            RotateSecret, Shape, SigningSecret, Terms, Test, Update,
+        },
+        event::EventType,
+        feed::{self, Event},
+    },
+    http::{App, Body, Caller, Created, IdempotencyKey, Json, NoContent, Path, Problem, Query, Read, Write, extract::Nothing},
+};
+use axum::{extract::State, http::StatusCode};
+use goodword_core::{
+    ids::{CampaignId, DeliveryId, EndpointId, ReplayId},
+    text::WebUrl,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, update, remove))
+        .routes(routes!(rotate))
+        .routes(routes!(test))
+        .routes(routes!(deliveries))
+        .routes(routes!(replay))
+        .routes(routes!(get_replay))
+        .routes(routes!(get_delivery))
+        .routes(routes!(resend))
+}
+
+/// An address that is told what happens.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct EndpointView {
+    pub id: EndpointId,
+    pub url: String,
+    pub description: String,
+    /// `null` is every type but those that must be asked for by name (`visit.recorded`).
+    pub event_types: Option<Vec<EventType>>,
+    /// Only events of this campaign.
+    pub campaign_id: Option<CampaignId>,
+    /// Only events about people from this source; of events about nobody, their own source.
+    pub person_source: Option<String>,
+    /// Names of its own headers. Their values are not shown.
+    pub header_names: Vec<String>,
+    /// Whether the events of one person come one after the other.
+    pub in_order: bool,
+    /// Deliveries in a second, from each node.
+    pub rate_per_second: Option<u32>,
+    /// Deliveries at the same time, from each node.
+    pub concurrency: u32,
+    pub shape: Shape,
+    pub status: EndpointStatus,
+    /// Since when it has taken nothing.
+    pub failing_since: Option<Timestamp>,
+    /// Until when the old secret signs as well.
+    pub previous_secret_until: Option<Timestamp>,
+    /// Where it was made: `api`, `n8n`, `make`, `zapier`.
+    pub source: String,
+    /// The API key that made it.
+    pub created_by: String,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// An endpoint with its secret, which is shown this once.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct EndpointWithSecret {
+    #[serde(flatten)]
+    pub endpoint: EndpointView,
+    /// Signs its deliveries, as Standard Webhooks has it.
+    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
+    pub secret: String,
+    /// This key had made an endpoint with that address before; it was replaced.
+    pub replaced: bool,
+}
+
+fn view(shared: &Shared, endpoint: &Endpoint) -> Result<EndpointView, Error> {
+    Ok(EndpointView {
+        id: endpoint.id,
+        url: endpoint.url.clone(),
+        description: endpoint.description.clone(),
+        event_types: endpoint.types.clone(),
+        campaign_id: endpoint.campaign,
+        person_source: endpoint.person_source.clone(),
+        header_names: endpoint.headers(&shared.vault)?.into_iter().map(|(name, _)| name).collect(),
+        in_order: endpoint.in_order,
+        rate_per_second: endpoint.rate_per_second,
+        concurrency: endpoint.concurrency,
+        shape: endpoint.shape,
+        status: endpoint.status,
+        failing_since: endpoint.failing_since,
+        previous_secret_until: endpoint.previous_until,
+        source: endpoint.source.clone(),
+        created_by: endpoint.created_by.clone(),
+        created_at: endpoint.created_at,
+        updated_at: endpoint.updated_at,
+    })
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct EndpointList {
+    #[param(minimum = 1, maximum = 250, default = 25)]
+    limit: Option<usize>,
+    cursor: Option<String>,
+    order: Option<Order>,
+    /// Exactly this address.
+    url: Option<String>,
+    status: Option<EndpointStatus>,
+    source: Option<String>,
+}
+
+/// List endpoints
+#[utoipa::path(get, path = "/v1/endpoints", tag = "endpoints", params(EndpointList))]
+async fn list(State(app): State<App>, caller: Caller<Read>, Query(query): Query<EndpointList>) -> Result<Json<List<EndpointView>>, Problem> {
+    let page = page(query.limit, query.cursor.as_deref(), query.order, None, None)?;
+    let filter = EndpointFilter { url: query.url, status: query.status, source: query.source };
+    let space = caller.space;
+    let rows = app.engine.read(move |tx| Box::pin(async move { endpoint::list(tx, space, &filter, &page).await })).await?;
+    let data = rows.data.iter().map(|endpoint| view(app.engine.shared(), endpoint)).collect::<Result<_, _>>()?;
+    Ok(Json(crate::engine::list::Listing { data, next: rows.next }.into()))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewEndpoint {
+    url: WebUrl,
+    #[schema(max_length = 500)]
+    description: Option<String>,
+    /// Left out, it is every type but those that must be asked for by name (`visit.recorded`).
+    #[schema(min_items = 1)]
+    event_types: Option<Vec<EventType>>,
+    campaign_id: Option<CampaignId>,
+    /// Only events about people from this source.
+    #[schema(min_length = 1, max_length = 40)]
+    person_source: Option<String>,
+    /// Its own headers, such as a token: at most 50. Kept encrypted, never shown.
+    headers: Option<BTreeMap<String, String>>,
+    in_order: Option<bool>,
+    #[schema(minimum = 1, maximum = 100_000)]
+    rate_per_second: Option<u32>,
+    #[schema(minimum = 1, maximum = 200, default = 20)]
+    concurrency: Option<u32>,
+    /// Where it is made: `api`, `n8n`, `make`, `zapier`.
+    #[schema(min_length = 1, max_length = 40, default = "api")]
+    source: Option<String>,
+    /// A secret of your own: `whsec_` and 24 to 64 bytes in base64. Left out, one is made.
+    secret: Option<String>,
+}
+
+fn headers(map: Option<BTreeMap<String, String>>) -> Option<Vec<(String, String)>> {
+    map.map(|map| map.into_iter().collect())
+}
+
+fn parse_secret(text: Option<String>) -> Result<SigningSecret, Problem> {
+    match text {
+        Some(text) => Ok(text.parse().map_err(|invalid| Error::invalid("/secret", invalid))?),
+        None => Ok(SigningSecret::random()),
+    }
+}
+
+async fn admit(app: &App, url: &WebUrl) -> Result<(), Problem> {
+    let refused = |refused| Problem::invalid_detail("/url", format!("This address is not called: {refused}."));
+    app.guard.admit(url).await.map_err(refused)
+}
+
+/// Create an endpoint
+///
+/// Its secret is in this answer only; for that reason an Idempotency-Key is not taken here.
+/// The same address by the same key replaces the endpoint that was there: its settings and
+/// its secret are those of this request, and it is active.
+#[utoipa::path(post, path = "/v1/endpoints", tag = "endpoints", request_body = NewEndpoint)]
+async fn create(State(app): State<App>, caller: Caller<Write>, body: Body<NewEndpoint>) -> Result<Created<EndpointWithSecret>, Problem> {
+    let new = body.value;
+    admit(&app, &new.url).await?;
+    let context = super::context(&app, &caller, new.source.as_deref())?;
+    let terms = Terms {
+        description: new.description,
+        types: Some(new.event_types),
+        campaign: Some(new.campaign_id),
+        person_source: Some(new.person_source),
+        headers: headers(new.headers),
+        in_order: new.in_order,
+        rate_per_second: Some(new.rate_per_second),
+        concurrency: new.concurrency,
+    };
+    let source = context.source.to_string();
+    let create = Create { url: new.url, terms, shape: Shape::Native, source, secret: parse_secret(new.secret)? };
+    shown(&app, app.engine.run(context, create).await?)
+}
+
+fn shown(app: &App, made: endpoint::Created) -> Result<Created<EndpointWithSecret>, Problem> {
+    let location = format!("/v1/endpoints/{}", made.endpoint.id);
+    let endpoint = view(app.engine.shared(), &made.endpoint)?;
+    Ok(Created { value: EndpointWithSecret { endpoint, secret: made.secret.reveal(), replaced: made.replaced }, location })
+}
+
+/// Get an endpoint
+#[utoipa::path(get, path = "/v1/endpoints/{id}", tag = "endpoints")]
+async fn get(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(EndpointId,)>) -> Result<Json<EndpointView>, Problem> {
+    let space = caller.space;
+    let endpoint = app.engine.read(move |tx| Box::pin(endpoint::get(tx, space, id))).await?;
+    Ok(Json(view(app.engine.shared(), &endpoint)?))
+}
+
+/// What can be left out again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Unset {
+    EventTypes,
+    CampaignId,
+    PersonSource,
+    Headers,
+    RatePerSecond,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct EndpointChange {
+    url: Option<WebUrl>,
+    #[schema(max_length = 500)]
+    description: Option<String>,
+    #[schema(min_items = 1)]
+    event_types: Option<Vec<EventType>>,
+    campaign_id: Option<CampaignId>,
+    #[schema(min_length = 1, max_length = 40)]
+    person_source: Option<String>,
+    /// All of its own headers; those that are not here are gone.
+    headers: Option<BTreeMap<String, String>>,
+    in_order: Option<bool>,
+    #[schema(minimum = 1, maximum = 100_000)]
+    rate_per_second: Option<u32>,
+    #[schema(minimum = 1, maximum = 200)]
+    concurrency: Option<u32>,
+    /// Switches it on, which forgets its failures, or off.
+    enabled: Option<bool>,
+    /// Settings that it is to have no longer.
+    #[serde(default)]
+    unset: Vec<Unset>,
+}
+
+/// Change an endpoint
+#[utoipa::path(patch, path = "/v1/endpoints/{id}", tag = "endpoints", request_body = EndpointChange)]
+async fn update(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(EndpointId,)>,
+    key: IdempotencyKey,
+    body: Body<EndpointChange>,
+) -> Result<Done<EndpointView>, Problem> {
+    let change = body.value;
+    if let Some(url) = &change.url {
+        admit(&app, url).await?;
+    }
+    let unset = |what| change.unset.contains(&what);
+    let terms = Terms {
+        description: change.description,
+        types: change.event_types.map(Some).or_else(|| unset(Unset::EventTypes).then_some(None)),
+        campaign: change.campaign_id.map(Some).or_else(|| unset(Unset::CampaignId).then_some(None)),
+        person_source: change.person_source.map(Some).or_else(|| unset(Unset::PersonSource).then_some(None)),
+        headers: headers(change.headers).or_else(|| unset(Unset::Headers).then(Vec::new)),
+        in_order: change.in_order,
+        rate_per_second: change.rate_per_second.map(Some).or_else(|| unset(Unset::RatePerSecond).then_some(None)),
+        concurrency: change.concurrency,
+    };
+    let shared = app.engine.shared_arc();
+    let render = move |endpoint: &Endpoint| (StatusCode::OK, view(&shared, endpoint).ok());
+    let done = super::write(&app, &caller, None, key, body.raw_hash, Update { id, url: change.url, terms, enabled: change.enabled }, render).await?;
+    Ok(Done { reply: done.reply, shape: std::marker::PhantomData })
+}
+
+/// Delete an endpoint
+///
+/// What was still to be delivered stays in the log, as skipped. Deleting it again is
+/// harmless.
+#[utoipa::path(delete, path = "/v1/endpoints/{id}", tag = "endpoints")]
+async fn remove(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(EndpointId,)>) -> Result<NoContent, Problem> {
+    app.engine.run(super::context(&app, &caller, None)?, Delete { id }).await?;
+    Ok(NoContent)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    /// How long the old secret signs as well.
+    #[schema(minimum = 0, maximum = 168, default = 24)]
+    overlap_hours: Option<u32>,
+    /// A secret of your own; left out, one is made.
+    secret: Option<String>,
+}
+
+/// Rotate the secret
+///
+/// Until the overlap ends, every delivery carries two signatures, one by each secret, so
+/// that a receiver can change over without losing anything.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/secret/rotate", tag = "endpoints", request_body = Rotation)]
+async fn rotate(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(EndpointId,)>,
+    body: Body<Rotation>,
+) -> Result<Created<EndpointWithSecret>, Problem> {
+    let overlap_hours = body.value.overlap_hours.unwrap_or(OVERLAP_HOURS_DEFAULT);
+    let rotate = RotateSecret { id, secret: parse_secret(body.value.secret)?, overlap_hours };
+    shown(&app, app.engine.run(super::context(&app, &caller, None)?, rotate).await?)
+}
+
+/// Send a test event
+///
+/// `endpoint.tested`, with an example of everything that events can carry. It is delivered
+/// like any other: look at the delivery to see what came of it.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/test", tag = "endpoints", request_body = Nothing)]
+async fn test(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(EndpointId,)>,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Done<TestSent>, Problem> {
+    super::write(&app, &caller, None, key, body.raw_hash, Test { id }, |&delivery_id| (made(true), TestSent { delivery_id })).await
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TestSent {
+    /// See `/v1/deliveries/{id}`.
+    pub delivery_id: DeliveryId,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct DeliveryList {
+    #[param(minimum = 1, maximum = 250, default = 25)]
+    limit: Option<usize>,
+    cursor: Option<String>,
+    order: Option<Order>,
+    created_after: Option<Timestamp>,
+    created_before: Option<Timestamp>,
+    state: Option<DeliveryState>,
+    /// `4` is every answer from 400 to 499.
+    #[param(minimum = 1, maximum = 5)]
+    status_class: Option<i64>,
+    event_type: Option<EventType>,
+}
+
+/// List deliveries
+///
+/// One for each event that the endpoint was to be told, whatever became of it; also of an
+/// endpoint that was deleted.
+#[utoipa::path(get, path = "/v1/endpoints/{id}/deliveries", tag = "endpoints", params(DeliveryList))]
+async fn deliveries(
+    State(app): State<App>,
+    caller: Caller<Read>,
+    Path((id,)): Path<(EndpointId,)>,
+    Query(query): Query<DeliveryList>,
+) -> Result<Json<List<DeliveryView>>, Problem> {
+    let page = page(query.limit, query.cursor.as_deref(), query.order, query.created_after, query.created_before)?;
+    if query.status_class.is_some_and(|class| !(1..=5).contains(&class)) {
+        return Err(Problem::invalid("status_class", "1 to 5"));
+    }
+    let filter = DeliveryFilter { state: query.state, status_class: query.status_class, kind: query.event_type };
+    let space = caller.space;
+    Ok(Json(app.engine.read(move |tx| Box::pin(async move { delivery::list(tx, space, id, &filter, &page).await })).await?.into()))
+}
+
+/// A delivery with every try, and what was sent.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeliveryDetail {
+    #[serde(flatten)]
+    pub delivery: DeliveryView,
+    pub tries: Vec<Attempt>,
+    /// The body that was sent; `null` where the event is not kept any more.
+    pub event: Option<Event>,
+}
+
+/// Get a delivery
+#[utoipa::path(get, path = "/v1/deliveries/{id}", tag = "endpoints")]
+async fn get_delivery(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(DeliveryId,)>) -> Result<Json<DeliveryDetail>, Problem> {
+    let (space, workspace) = (caller.space, caller.workspace_id);
+    let detail = app.engine.read(move |tx| {
+        Box::pin(async move {
+            let delivery = delivery::get(tx, space, id).await?;
+            let tries = delivery::attempts(tx, space, id).await?;
+            let event = feed::get(tx, space, workspace, delivery.event_id).await.ok();
+            Ok(DeliveryDetail { delivery, tries, event })
+        })
+    });
+    Ok(Json(detail.await?))
+}
+
+/// Send a delivery again
+///
+/// Whatever became of it: the same message, under the same `webhook-id`, with a new schedule
+/// of tries.
+#[utoipa::path(post, path = "/v1/deliveries/{id}/resend", tag = "endpoints", request_body = Nothing)]
+async fn resend(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(DeliveryId,)>,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Done<DeliveryView>, Problem> {
+    super::write(&app, &caller, None, key, body.raw_hash, Resend { id }, |delivery| (StatusCode::OK, delivery.clone())).await
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewReplay {
+    since: Timestamp,
+    /// Left out, it is now.
+    until: Option<Timestamp>,
+}
+
+/// Send what was missed
+///
+/// Every event of that time that the endpoint wants and has not taken: what was skipped, what
+/// ran out of tries, what waits for one, and what happened before the endpoint was made. Each
+/// under its own `webhook-id`. It goes on in the background; the answer's id shows how far it is.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/replay", tag = "endpoints", request_body = NewReplay)]
+async fn replay(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(EndpointId,)>,
+    key: IdempotencyKey,
+    body: Body<NewReplay>,
+) -> Result<Done<Replay>, Problem> {
+    let start = StartReplay { endpoint: id, since: body.value.since, until: body.value.until };
+    super::write(&app, &caller, None, key, body.raw_hash, start, |replay| (made(true), replay.clone())).await
+}
+
+/// Get a replay
+#[utoipa::path(get, path = "/v1/replays/{id}", tag = "endpoints")]
+async fn get_replay(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(ReplayId,)>) -> Result<Json<Replay>, Problem> {
+    let space: Space = caller.space;
+    Ok(Json(app.engine.read(move |tx| Box::pin(delivery::replay(tx, space, id))).await?))
+}
+
+/// What the document says of limits is what the engine has.
+const _: () =
+    assert!(HEADERS_MAX == 50 && CONCURRENCY_MAX == 200 && OVERLAP_HOURS_MAX == 168 && OVERLAP_HOURS_DEFAULT == 24 && endpoint::CONCURRENCY_DEFAULT == 20);

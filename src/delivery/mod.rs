@@ -1,0 +1,431 @@
+//! Tells endpoints what happens: takes due deliveries, sends them, writes down what came of it.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`lane`] | one endpoint's queue, connections and pace |
+//! | [`client`] | one signed POST |
+//! | [`address`] | which addresses are called |
+//! | [`sign`], [`shape`], [`schedule`] | signatures, bodies, and when to try again |
+//! | [`meter`] | what is counted |
+//!
+//! One task claims in batches for all lanes that have room, each lane sends by itself, and
+//! one task records results in batches. Deliveries arrive at least once: what a killed
+//! process had in hand is sent again by whoever takes it after its lease, under the same id.
+//! While an endpoint fails, its deliveries wait, one of them probes, and everything goes out
+//! as soon as it is taken again.
+
+pub mod address;
+pub mod client;
+pub mod lane;
+pub mod meter;
+pub mod schedule;
+pub mod shape;
+pub mod sign;
+
+pub use address::Guard;
+pub use meter::Meter;
+
+use crate::engine::{
+    Engine, Error, Result,
+    delivery::{self, Claim, Claimed, Clamp, LEASE, Record, Release, Skip, SkipTaken, StepReplay, Tried, Want},
+    endpoint::{DISABLE_AFTER_MS, Endpoint, EndpointStatus, Failing, Gone, Recovered, Shape, SkipReason, WARN_AFTER_MS},
+    random_bytes,
+};
+use bytes::Bytes;
+use client::{Client, Target};
+use goodword_core::{ids::EventId, time::Timestamp};
+use goodword_store as store;
+use lane::{Health, Job, Lane};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use uuid::Uuid;
+
+/// How often the database is asked what is due: for retries, and for what other nodes wrote.
+const POLL: Duration = Duration::from_secs(1);
+/// Deliveries claimed at once at most, for all lanes: some milliseconds of the writer's time.
+const CLAIM_MAX: usize = 1_000;
+/// Lanes that one claim is for at most: on PostgreSQL each is a round trip.
+const LANES_MAX: usize = 64;
+/// Results that wait to be written; more, and the lanes wait.
+const TRIED_MAX: usize = 8_192;
+/// Results written at once.
+const RECORD_MAX: usize = 1_000;
+/// Bodies kept for other endpoints of the same event, and how long: what is erased meanwhile is not sent hours later.
+const BODIES_MAX: usize = 4_096;
+const BODIES_FOR: Duration = Duration::from_secs(10);
+/// How long what is being sent may go on after the signal to stop.
+const STOP_DEADLINE: Duration = Duration::from_secs(3);
+
+/// What it needs to know. Tests have their own clock.
+#[derive(Clone)]
+pub struct Settings {
+    pub guard: Arc<Guard>,
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    pub timeout: Duration,
+}
+
+impl Settings {
+    pub fn new(engine: &Engine, guard: Arc<Guard>) -> Self {
+        let engine = engine.clone();
+        Self { guard, clock: Arc::new(move || engine.wall()), timeout: client::TIMEOUT }
+    }
+}
+
+/// What the lanes share.
+pub struct Station {
+    pub engine: Engine,
+    pub client: Client,
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    pub tried: mpsc::Sender<Tried>,
+    pub meter: Arc<Meter>,
+    /// Leases are in this name.
+    node: Uuid,
+}
+
+impl Station {
+    /// Gives back what was taken and not tried; without the database it is given back when the lease ends.
+    async fn give_back(&self, seqs: Vec<i64>) {
+        if seqs.is_empty() {
+            return;
+        }
+        let release = Release { seqs, node: self.node, now: (self.clock)() };
+        if let Err(error) = self.engine.store().write(release).await {
+            tracing::warn!(%error, "what was taken is given back when its lease ends");
+        }
+    }
+}
+
+/// A running dispatcher.
+pub struct Dispatcher {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Dispatcher {
+    /// Starts to deliver.
+    pub fn start(engine: &Engine, settings: Settings, meter: Arc<Meter>) -> Result<Self> {
+        let client = Client::new(settings.guard, settings.timeout).map_err(|error| Error::Store(store::Error::Database(error.to_string())))?;
+        let (tried, results) = mpsc::channel(TRIED_MAX);
+        let node = uuid::Builder::from_random_bytes(random_bytes()).into_uuid();
+        let station = Arc::new(Station { engine: engine.clone(), client, clock: settings.clock, tried, meter, node });
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            let lanes = Lanes::default();
+            let recorder = tokio::spawn(record(engine_parts(&station), lanes.clone(), results));
+            Loop { station, lanes, bodies: HashMap::new(), bodies_since: Instant::now(), counted_at: None }.run(stopped).await;
+            let _ = recorder.await;
+        });
+        Ok(Self { stop, task })
+    }
+
+    /// Stops taking, lets what is being sent end, and writes down what came of it.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.task.await;
+    }
+
+    /// Stops at once, as a killed process would.
+    pub fn kill(self) {
+        self.task.abort();
+    }
+}
+
+type Lanes = Arc<std::sync::Mutex<HashMap<Uuid, Arc<Lane>>>>;
+
+fn locked(lanes: &Lanes) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<Lane>>> {
+    lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What the recorder needs; it must not hold the sender that it ends with.
+struct Parts {
+    engine: Engine,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    node: Uuid,
+}
+
+fn engine_parts(station: &Station) -> Parts {
+    Parts { engine: station.engine.clone(), clock: station.clock.clone(), node: station.node }
+}
+
+struct Loop {
+    station: Arc<Station>,
+    lanes: Lanes,
+    /// Bodies of events, for the next endpoint that wants the same one.
+    bodies: HashMap<(Uuid, Shape), (Arc<str>, Bytes)>,
+    bodies_since: Instant,
+    counted_at: Option<Instant>,
+}
+
+impl Loop {
+    async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let engine = self.station.engine.clone();
+        let clamp = Clamp {
+            now: self.now(),
+            longest_wait: Duration::from_millis(schedule::WAIT_MAX_MS as u64),
+            alone: engine.store().engine() == store::Engine::Sqlite,
+        };
+        if let Err(error) = engine.store().write(clamp).await {
+            tracing::error!(%error, "due times could not be looked at");
+        }
+        let mut poll = tokio::time::interval(POLL);
+        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let polled = tokio::select! {
+                biased;
+                _ = stop.changed() => break,
+                _ = poll.tick() => true,
+                () = engine.shared().endpoints.rung() => false,
+            };
+            let mut rung = engine.shared().endpoints.take_rung();
+            let outcome = async {
+                if polled {
+                    rung.extend(self.poll().await?);
+                }
+                self.serve(rung).await
+            };
+            if let Err(error) = outcome.await {
+                tracing::warn!(%error, "deliveries cannot be taken, trying again");
+                tokio::time::sleep(POLL).await;
+            }
+        }
+        self.end().await;
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.station.clock)()
+    }
+
+    /// Asks the database for which endpoints something is due, and does what is due by itself.
+    async fn poll(&mut self) -> Result<Vec<Uuid>> {
+        let engine = &self.station.engine;
+        if self.bodies_since.elapsed() > BODIES_FOR {
+            self.bodies.clear();
+            self.bodies_since = Instant::now();
+            locked(&self.lanes).retain(|_, lane| !lane.tidy());
+        }
+        while let Some(endpoint) = engine.store().write(StepReplay { now: self.now() }).await? {
+            // One step for each poll and a little more, so that a large replay holds nothing else up.
+            engine.shared().endpoints.ring([endpoint.uuid()]);
+            if self.station.meter.backlog() > delivery::COUNTED_MAX / 2 {
+                break;
+            }
+        }
+        let now = self.now();
+        let heads = engine.read(|tx| Box::pin(delivery::heads(tx))).await?;
+        let due: Vec<Uuid> = heads.iter().filter(|(_, at)| *at <= now).map(|(endpoint, _)| *endpoint).collect();
+        let oldest = heads.iter().map(|(_, at)| now.ms() - at.ms()).max().unwrap_or(0).max(0);
+        // Counting takes longer the longer the queues are; nobody looks more often.
+        if self.counted_at.is_none_or(|at| at.elapsed() > Duration::from_secs(5)) {
+            self.counted_at = Some(Instant::now());
+            let of = due.clone();
+            let count = engine.read(move |tx| Box::pin(async move { delivery::count_due(tx, &of, now).await })).await?;
+            self.station.meter.set_due(count);
+        }
+        self.station.meter.set_oldest(oldest);
+        Ok(due)
+    }
+
+    /// Claims for those that have room, and fills their lanes.
+    async fn serve(&mut self, rung: HashSet<Uuid>) -> Result<()> {
+        let mut wants: Vec<(Arc<Lane>, Want)> = Vec::new();
+        for id in rung {
+            match self.lane(id).await? {
+                Ok(lane) => {
+                    if let Some(want) = lane.want(self.now()) {
+                        wants.push((lane, want));
+                    }
+                }
+                Err(reason) => self.skip(id, reason).await?,
+            }
+        }
+        // Who has least in hand is served first where not everybody can be.
+        while !wants.is_empty() {
+            let mut room = CLAIM_MAX;
+            let mut now: Vec<(Arc<Lane>, Want)> = Vec::new();
+            while let Some((lane, want)) = wants.pop() {
+                let limit = want.limit.min(room);
+                room -= limit;
+                now.push((lane, Want { limit, ..want }));
+                if room == 0 || now.len() == LANES_MAX {
+                    break;
+                }
+            }
+            self.claim(now).await?;
+        }
+        Ok(())
+    }
+
+    async fn claim(&mut self, wants: Vec<(Arc<Lane>, Want)>) -> Result<()> {
+        let until = Instant::now() + LEASE;
+        let claim = Claim { wants: wants.iter().map(|(_, want)| want.clone()).collect(), node: self.station.node, now: self.now() };
+        let claimed = self.station.engine.store().write(claim).await?;
+        let mut shapes: HashMap<Uuid, Shape> = HashMap::new();
+        for (lane, _) in &wants {
+            shapes.insert(lane.id, lane.target().shape);
+        }
+        self.load(&claimed, &shapes).await?;
+        let mut jobs: HashMap<Uuid, Vec<Job>> = HashMap::new();
+        let mut erased = Vec::new();
+        let mut counts: HashMap<Uuid, usize> = HashMap::new();
+        for claimed in claimed {
+            *counts.entry(claimed.endpoint).or_default() += 1;
+            let shape = shapes.get(&claimed.endpoint).copied().unwrap_or(Shape::Native);
+            match self.bodies.get(&(claimed.event.uuid(), shape)) {
+                Some((id, body)) => jobs.entry(claimed.endpoint).or_default().push(Job { id: id.clone(), body: body.clone(), until, claimed }),
+                None => erased.push(claimed.seq),
+            }
+        }
+        if !erased.is_empty() {
+            self.station.engine.store().write(SkipTaken { seqs: erased, reason: SkipReason::EventErased, node: self.station.node, now: self.now() }).await?;
+        }
+        for (lane, want) in wants {
+            let taken = counts.get(&lane.id).copied().unwrap_or(0);
+            lane.fill(jobs.remove(&lane.id).unwrap_or_default(), taken >= want.limit, &self.station);
+        }
+        if self.bodies.len() > BODIES_MAX {
+            self.bodies.clear();
+        }
+        Ok(())
+    }
+
+    /// Reads and writes out the bodies that are not there yet.
+    async fn load(&mut self, claimed: &[Claimed], shapes: &HashMap<Uuid, Shape>) -> Result<()> {
+        let mut missing: HashMap<crate::engine::Space, HashSet<EventId>> = HashMap::new();
+        let shape_of = |claimed: &Claimed| shapes.get(&claimed.endpoint).copied().unwrap_or(Shape::Native);
+        for claimed in claimed {
+            if !self.bodies.contains_key(&(claimed.event.uuid(), shape_of(claimed))) {
+                missing.entry(claimed.space).or_default().insert(claimed.event);
+            }
+        }
+        let wanted: HashSet<Shape> = shapes.values().copied().collect();
+        for (space, ids) in missing {
+            for event in self.station.engine.events_of(space, ids.into_iter().map(|id| id.uuid()).collect()).await? {
+                if event.is_erased() {
+                    continue;
+                }
+                for &shape in &wanted {
+                    match shape::render(shape, &event) {
+                        Ok(body) => drop(self.bodies.insert((event.id.uuid(), shape), (event.id.to_string().into(), body))),
+                        Err(error) => tracing::error!(%error, event = %event.id, "an event cannot be written out"),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The lane of an endpoint; or why there is none.
+    async fn lane(&self, id: Uuid) -> Result<std::result::Result<Arc<Lane>, SkipReason>> {
+        let registry = &self.station.engine.shared().endpoints;
+        let mut known = registry.known().get(id).cloned();
+        if known.is_none() {
+            // It may have been made a moment ago, on another node.
+            self.station.engine.refresh_endpoints().await?;
+            known = registry.known().get(id).cloned();
+        }
+        let Some(endpoint) = known else { return Ok(Err(SkipReason::EndpointDeleted)) };
+        if let Some(reason) = endpoint.status.skips() {
+            return Ok(Err(reason));
+        }
+        let lane = locked(&self.lanes).get(&id).cloned();
+        match lane {
+            Some(lane) if lane.is_made_from(&endpoint) => Ok(Ok(lane)),
+            Some(lane) => {
+                let target = self.target(&endpoint)?;
+                lane.change(endpoint, target);
+                Ok(Ok(lane))
+            }
+            None => {
+                let lane = Arc::new(Lane::new(endpoint.clone(), self.target(&endpoint)?));
+                locked(&self.lanes).insert(id, lane.clone());
+                Ok(Ok(lane))
+            }
+        }
+    }
+
+    fn target(&self, endpoint: &Endpoint) -> Result<Target> {
+        let engine = &self.station.engine;
+        Target::of(endpoint, &engine.shared().vault, self.now())
+            .map_err(|problem| Error::Store(store::Error::Database(format!("the endpoint {} cannot be called: {problem}", endpoint.id))))
+    }
+
+    /// What is due for somebody who is not told any more becomes rows that say so.
+    async fn skip(&self, id: Uuid, reason: SkipReason) -> Result<()> {
+        if let Some(lane) = locked(&self.lanes).remove(&id) {
+            drop(lane.empty());
+        }
+        while self.station.engine.store().write(Skip { endpoint: id, reason, now: self.now() }).await? {}
+        Ok(())
+    }
+
+    async fn end(self) {
+        let lanes: Vec<_> = locked(&self.lanes).values().cloned().collect();
+        let seqs: Vec<i64> = lanes.iter().flat_map(|lane| lane.empty()).collect();
+        let deadline = Instant::now() + STOP_DEADLINE;
+        while lanes.iter().any(|lane| lane.is_busy()) && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.station.give_back(seqs).await;
+    }
+}
+
+/// Writes results in batches, and tells the engine when an endpoint's health has changed.
+async fn record(parts: Parts, lanes: Lanes, mut results: mpsc::Receiver<Tried>) {
+    let mut batch = Vec::new();
+    while results.recv_many(&mut batch, RECORD_MAX).await > 0 {
+        let tried: Arc<[Tried]> = std::mem::take(&mut batch).into();
+        loop {
+            let record = Record { tried: tried.clone(), node: parts.node, now: (parts.clock)() };
+            match parts.engine.store().write(record).await {
+                Ok(()) => break,
+                // What cannot be written yet is kept: the receivers have it, and it must not be sent again.
+                Err(error) => tracing::error!(%error, results = tried.len(), "what came of deliveries cannot be written, trying again"),
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let endpoints: HashSet<Uuid> = tried.iter().map(|tried| tried.claimed.endpoint).collect();
+        let mut again = Vec::new();
+        for id in endpoints {
+            let Some(lane) = locked(&lanes).get(&id).cloned() else { continue };
+            // The next one of the same person may go now.
+            if lane.endpoint().in_order {
+                again.push(id);
+            }
+            if let Err(error) = tell_health(&parts, &lane).await {
+                tracing::warn!(%error, endpoint = %lane.endpoint_id(), "the endpoint's health could not be written");
+            }
+        }
+        if !again.is_empty() {
+            parts.engine.shared().endpoints.ring(again);
+        }
+    }
+}
+
+/// Tells the engine what it does not know of an endpoint yet.
+async fn tell_health(parts: &Parts, lane: &Lane) -> Result<()> {
+    let Some(known) = parts.engine.shared().endpoints.known().get(lane.id).cloned() else { return Ok(()) };
+    let now = (parts.clock)();
+    let mut context = parts.engine.context(known.space, "delivery", "delivery");
+    context.wall = now;
+    match lane.health(now) {
+        Health::Well if known.status == EndpointStatus::Failing => {
+            // Only what has been taken says that it is well; a short streak says nothing yet.
+            if lane.is_well() { parts.engine.run(context, Recovered { id: known.id }).await } else { Ok(()) }
+        }
+        Health::FailingSince(since) => {
+            let lasted_ms = now.ms() - known.failing_since.unwrap_or(since).min(since).ms();
+            let warn = known.warned_at.is_none() && lasted_ms >= WARN_AFTER_MS;
+            let disable = lasted_ms >= DISABLE_AFTER_MS && known.warned_at.is_some_and(|at| now.ms() - at.ms() >= WARN_AFTER_MS);
+            if known.status == EndpointStatus::Active || warn || disable { parts.engine.run(context, Failing { id: known.id, since }).await } else { Ok(()) }
+        }
+        Health::Gone if known.status.skips().is_none() => parts.engine.run(context, Gone { id: known.id }).await,
+        _ => Ok(()),
+    }
+}
