@@ -821,6 +821,100 @@ async fn a_clock_that_went_back_stalls_nothing() {
     .await;
 }
 
+/// A server of its own process, killed at the end.
+struct Process {
+    child: std::process::Child,
+    url: String,
+    key: String,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    fn start(data: &std::path::Path, database: Option<&str>, key: Option<String>) -> Self {
+        use std::io::BufRead;
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_goodword"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--allow-networks", "127.0.0.0/8", "--data"]).arg(data);
+        if let Some(url) = database {
+            command.args(["--database-url", url]);
+        }
+        let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let (mut url, mut live) = (None, key);
+        for line in std::io::BufReader::new(child.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            let word = |prefix: &str| line.split_whitespace().find(|word| word.starts_with(prefix)).map(str::to_owned);
+            url = url.or_else(|| word("http://"));
+            live = live.or_else(|| word("gw_live_"));
+            if url.is_some() && live.is_some() {
+                break;
+            }
+        }
+        Self { child, url: url.expect("the address is printed"), key: live.expect("a key is printed") }
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        let output = std::process::Command::new("curl")
+            .args([
+                "-sS",
+                "--max-time",
+                "30",
+                "-H",
+                &format!("Authorization: Bearer {}", self.key),
+                "-H",
+                "Content-Type: application/json",
+                "-d",
+                &body.to_string(),
+            ])
+            .arg(format!("{}{path}", self.url))
+            .output()
+            .unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{path}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+/// As above, with a process that is killed by signal 9.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_killed_in_the_middle_of_a_fan_out_loses_nothing() {
+    goodword_testkit::on_both(async |url| {
+        let data = tempfile::tempdir().unwrap();
+        let database = url.starts_with("postgres").then_some(url.as_str());
+        let receivers =
+            [Receiver::start(|_, _| Answer::After(Duration::from_millis(50))).await, Receiver::start(|_, _| Answer::After(Duration::from_millis(20))).await];
+        let server = Process::start(data.path(), database, None);
+        let campaign = server.post("/v1/campaigns", &json!({"name": "Spring", "status": "live"}))["id"].clone();
+        for receiver in &receivers {
+            let made = server.post("/v1/endpoints", &json!({"url": receiver.url, "event_types": ["referrer.created"], "concurrency": 2}));
+            assert_eq!(made["status"], "active", "{made}");
+        }
+        let mut told = HashSet::new();
+        for n in 0..60 {
+            let made = server.post("/v1/referrers", &json!({"campaign_id": campaign, "email": format!("priya{n}@example.com")}));
+            told.insert(made["id"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned());
+        }
+        let (sent, key) = (receivers[0].count(), server.key.clone());
+        drop(server);
+        assert!(sent < 60, "it was in the middle: {sent}");
+        let _server = Process::start(data.path(), database, Some(key));
+        for receiver in &receivers {
+            let arrived = || receiver.seen().iter().map(|seen| seen.json()["data"]["referrer"]["id"].as_str().unwrap().to_owned()).collect::<HashSet<_>>();
+            let deadline = Instant::now() + Duration::from_secs(60); // PostgreSQL: until the leases of the dead end
+            while arrived() != told {
+                assert!(Instant::now() < deadline, "{} of 60 arrived", arrived().len());
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            // One id for one event, however often it was sent.
+            let ids: HashSet<String> = receiver.ids().into_iter().collect();
+            assert_eq!(ids.len(), 60);
+        }
+    })
+    .await;
+}
+
 // ---------------------------------------------------------------- the interface
 
 struct Api {

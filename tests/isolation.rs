@@ -48,6 +48,10 @@ impl Side {
         let told = web.send("POST", &address, None, Some(&json!({"email": email("nobody")}))).await;
         assert!(told.status < 300, "{} {}", told.status, told.body);
         let message = first(web, &format!("/v1/inbound-hooks/{}/messages", text(&hook["id"])), &admin).await;
+        // Nothing is sent there: no dispatcher runs here.
+        let endpoint = post("/v1/endpoints", json!({"url": format!("https://192.0.43.8/canary-{name}"), "campaign_id": campaign_id})).await;
+        let tested = post(&format!("/v1/endpoints/{}/test", text(&endpoint["id"])), json!({})).await;
+        let replay = post(&format!("/v1/endpoints/{}/replay", text(&endpoint["id"])), json!({"since": "2020-01-01T00:00:00Z"})).await;
         let spare = post("/v1/api-keys", json!({"name": secret("Spare"), "scopes": ["read"]})).await;
 
         let ids = [
@@ -61,6 +65,9 @@ impl Side {
             ("evt_id", &event["id"]),
             ("key_id", &spare["id"]),
             ("hook_id", &hook["id"]),
+            ("ep_id", &endpoint["id"]),
+            ("dlv_id", &tested["delivery_id"]),
+            ("rpl_id", &replay["id"]),
             ("msg_id", &message["id"]),
         ];
         let names = [
@@ -142,6 +149,9 @@ fn body(operation: Operation<'_>) -> Map<String, Value> {
         "inbound_hooks_create" => json!({"name": "n", "mapping": {"email": {"path": "email"}}}),
         "inbound_hooks_update" => json!({"name": "stranger"}),
         "inbound_hooks_preview" => json!({"payload": {}}),
+        "endpoints_create" => json!({"url": "https://192.0.43.8/"}),
+        "endpoints_update" => json!({"description": "stranger"}),
+        "endpoints_replay" => json!({"since": "2020-01-01T00:00:00Z"}),
         "rewards_bulk" => json!({"action": "cancel"}),
         _ => json!({}),
     };

@@ -180,7 +180,7 @@ async fn admit(app: &App, url: &WebUrl) -> Result<(), Problem> {
 /// Its secret is in this answer only; for that reason an Idempotency-Key is not taken here.
 /// The same address by the same key replaces the endpoint that was there: its settings and
 /// its secret are those of this request, and it is active.
-#[utoipa::path(post, path = "/v1/endpoints", tag = "endpoints", request_body = NewEndpoint)]
+#[utoipa::path(post, path = "/v1/endpoints", tag = "endpoints", request_body = NewEndpoint, extensions(("x-goodword-unkeyed" = json!(true))))]
 async fn create(State(app): State<App>, caller: Caller<Write>, body: Body<NewEndpoint>) -> Result<Created<EndpointWithSecret>, Problem> {
     let new = body.value;
     admit(&app, &new.url).await?;
@@ -275,7 +275,7 @@ async fn update(
         concurrency: change.concurrency,
     };
     let shared = app.engine.shared_arc();
-    let render = move |endpoint: &Endpoint| (StatusCode::OK, view(&shared, endpoint).ok());
+    let render = move |endpoint: Endpoint| (StatusCode::OK, view(&shared, &endpoint).ok());
     let done = super::write(&app, &caller, None, key, body.raw_hash, Update { id, url: change.url, terms, enabled: change.enabled }, render).await?;
     Ok(Done { reply: done.reply, shape: std::marker::PhantomData })
 }
@@ -304,7 +304,7 @@ struct Rotation {
 ///
 /// Until the overlap ends, every delivery carries two signatures, one by each secret, so
 /// that a receiver can change over without losing anything.
-#[utoipa::path(post, path = "/v1/endpoints/{id}/secret/rotate", tag = "endpoints", request_body = Rotation)]
+#[utoipa::path(post, path = "/v1/endpoints/{id}/secret/rotate", tag = "endpoints", request_body = Rotation, extensions(("x-goodword-unkeyed" = json!(true))))]
 async fn rotate(
     State(app): State<App>,
     caller: Caller<Write>,
@@ -328,7 +328,7 @@ async fn test(
     key: IdempotencyKey,
     body: Body<Nothing>,
 ) -> Result<Done<TestSent>, Problem> {
-    super::write(&app, &caller, None, key, body.raw_hash, Test { id }, |&delivery_id| (made(true), TestSent { delivery_id })).await
+    super::write(&app, &caller, None, key, body.raw_hash, Test { id }, |delivery_id| (made(true), TestSent { delivery_id })).await
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -411,7 +411,7 @@ async fn resend(
     key: IdempotencyKey,
     body: Body<Nothing>,
 ) -> Result<Done<DeliveryView>, Problem> {
-    super::write(&app, &caller, None, key, body.raw_hash, Resend { id }, |delivery| (StatusCode::OK, delivery.clone())).await
+    super::write(&app, &caller, None, key, body.raw_hash, Resend { id }, |delivery| (StatusCode::OK, delivery)).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -436,7 +436,7 @@ async fn replay(
     body: Body<NewReplay>,
 ) -> Result<Done<Replay>, Problem> {
     let start = StartReplay { endpoint: id, since: body.value.since, until: body.value.until };
-    super::write(&app, &caller, None, key, body.raw_hash, start, |replay| (made(true), replay.clone())).await
+    super::write(&app, &caller, None, key, body.raw_hash, start, |replay| (made(true), replay)).await
 }
 
 /// Get a replay

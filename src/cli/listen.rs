@@ -29,8 +29,8 @@ pub struct Listen {
     /// The server's address
     #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
     url: String,
-    /// An API key that may read; better given as GOODWORD_API_KEY, which other users cannot see
-    #[arg(long, value_name = "KEY")]
+    /// An API key that may read; better given by the environment, which other users cannot see
+    #[arg(long, value_name = "KEY", env = "GOODWORD_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
     /// Only these types: lead.qualified,reward.issued
     #[arg(long, value_name = "TYPES")]
@@ -89,7 +89,7 @@ impl Listen {
 
     async fn listen(self) -> Result {
         let forward = self.forwarder()?;
-        let key = self.api_key.clone().or_else(|| std::env::var("GOODWORD_API_KEY").ok());
+        let key = self.api_key.clone().filter(|key| !key.is_empty());
         let api = Api::new(&self.url, key)?;
         // From the newest event on. A feed with one event or none has no place to go on from.
         let newest = page(&api, "order=desc&limit=1").await?;
@@ -200,7 +200,9 @@ impl Forwarder {
             id: String,
         }
         let Ok(Id { id }) = serde_json::from_str(event.get()) else { return };
-        let now = Timestamp::from_ms(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as i64));
+        #[expect(clippy::disallowed_methods, reason = "there is no engine here, and a signature needs the time")]
+        let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = Timestamp::from_ms(age.as_millis() as i64);
         let body = Bytes::from(event.get().to_owned());
         match self.client.send(&self.target, &id, &body, now, &mut None).await {
             Ok(answer) => eprintln!("  -> {}  {}", answer.status.as_u16(), answer.excerpt.lines().next().unwrap_or_default()),

@@ -21,7 +21,7 @@ use std::{
 use uuid::Uuid;
 
 /// Deliveries that one lane has in hand at most, beside those that are being sent.
-const AHEAD_MAX: usize = 1_000;
+const AHEAD_MAX: usize = 500;
 /// After so many failures in a row, one delivery at a time probes the receiver.
 const PROBE_AFTER: u32 = 10;
 /// And so long is waited between two probes at most.
@@ -291,6 +291,12 @@ impl Lane {
 
     pub fn endpoint_id(&self) -> EndpointId {
         EndpointId::from_uuid(self.id)
+    }
+
+    /// How many it has in hand.
+    pub fn held(&self) -> usize {
+        let state = self.state();
+        state.queue.len() + state.running
     }
 
     pub fn is_busy(&self) -> bool {

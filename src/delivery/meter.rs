@@ -42,11 +42,6 @@ impl Meter {
         self.oldest_ms.store(ms, Relaxed);
     }
 
-    /// How many were due when they were last counted.
-    pub fn backlog(&self) -> i64 {
-        self.due.load(Relaxed)
-    }
-
     /// In Prometheus' text format.
     pub fn render(&self, text: &mut String) {
         let _ = writeln!(text, "# HELP goodword_deliveries_total Tries of deliveries, by what came of them.\n# TYPE goodword_deliveries_total counter");

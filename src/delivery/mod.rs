@@ -53,6 +53,8 @@ const POLL: Duration = Duration::from_secs(1);
 const CLAIM_MAX: usize = 1_000;
 /// Lanes that one claim is for at most: on PostgreSQL each is a round trip.
 const LANES_MAX: usize = 64;
+/// Deliveries in hand at most, for all lanes: some ten MiB.
+const HELD_MAX: usize = 20_000;
 /// Results that wait to be written; more, and the lanes wait.
 const TRIED_MAX: usize = 8_192;
 /// Results written at once.
@@ -119,7 +121,9 @@ impl Dispatcher {
         let task = tokio::spawn(async move {
             let lanes = Lanes::default();
             let recorder = tokio::spawn(record(engine_parts(&station), lanes.clone(), results));
+            let replayer = tokio::spawn(replay(engine_parts(&station), stopped.clone()));
             Loop { station, lanes, bodies: HashMap::new(), bodies_since: Instant::now(), counted_at: None }.run(stopped).await;
+            let _ = replayer.await;
             let _ = recorder.await;
         });
         Ok(Self { stop, task })
@@ -131,7 +135,7 @@ impl Dispatcher {
         let _ = self.task.await;
     }
 
-    /// Stops at once, as a killed process would.
+    /// Stops at once, as a killed process would. What is being sent at the moment still arrives.
     pub fn kill(self) {
         self.task.abort();
     }
@@ -210,13 +214,6 @@ impl Loop {
             self.bodies_since = Instant::now();
             locked(&self.lanes).retain(|_, lane| !lane.tidy());
         }
-        while let Some(endpoint) = engine.store().write(StepReplay { now: self.now() }).await? {
-            // One step for each poll and a little more, so that a large replay holds nothing else up.
-            engine.shared().endpoints.ring([endpoint.uuid()]);
-            if self.station.meter.backlog() > delivery::COUNTED_MAX / 2 {
-                break;
-            }
-        }
         let now = self.now();
         let heads = engine.read(|tx| Box::pin(delivery::heads(tx))).await?;
         let due: Vec<Uuid> = heads.iter().filter(|(_, at)| *at <= now).map(|(endpoint, _)| *endpoint).collect();
@@ -235,17 +232,18 @@ impl Loop {
     /// Claims for those that have room, and fills their lanes.
     async fn serve(&mut self, rung: HashSet<Uuid>) -> Result<()> {
         let mut wants: Vec<(Arc<Lane>, Want)> = Vec::new();
+        // Those that find no room ask again when they are polled.
+        let is_full = locked(&self.lanes).values().map(|lane| lane.held()).sum::<usize>() >= HELD_MAX;
         for id in rung {
             match self.lane(id).await? {
                 Ok(lane) => {
-                    if let Some(want) = lane.want(self.now()) {
+                    if let Some(want) = lane.want(self.now()).filter(|_| !is_full) {
                         wants.push((lane, want));
                     }
                 }
                 Err(reason) => self.skip(id, reason).await?,
             }
         }
-        // Who has least in hand is served first where not everybody can be.
         while !wants.is_empty() {
             let mut room = CLAIM_MAX;
             let mut now: Vec<(Arc<Lane>, Want)> = Vec::new();
@@ -373,6 +371,28 @@ impl Loop {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.station.give_back(seqs).await;
+    }
+}
+
+/// Takes replays further, one step after the other.
+async fn replay(parts: Parts, mut stop: watch::Receiver<bool>) {
+    loop {
+        let waits = match parts.engine.store().write(StepReplay { now: (parts.clock)() }).await {
+            Ok(Some(endpoint)) => {
+                parts.engine.shared().endpoints.ring([endpoint.uuid()]);
+                // Others want the database, too.
+                Duration::from_millis(20)
+            }
+            Ok(None) => POLL,
+            Err(error) => {
+                tracing::warn!(%error, "a replay cannot go on, trying again");
+                POLL
+            }
+        };
+        tokio::select! {
+            _ = stop.changed() => return,
+            () = tokio::time::sleep(waits) => {}
+        }
     }
 }
 

@@ -128,7 +128,7 @@ pub struct Attempt {
     pub header_names: Vec<String>,
     pub status: Option<i64>,
     pub error: Option<FailureKind>,
-    /// The first 4 KiB of the answer.
+    /// The first 4 KiB of the answer; where there was none, what went wrong.
     pub response: Option<String>,
 }
 
@@ -174,6 +174,7 @@ pub struct DeliveryFilter {
 }
 
 pub async fn list(tx: &mut Tx<'_>, space: Space, of: EndpointId, filter: &DeliveryFilter, page: &Page) -> Result<Listing<DeliveryView>> {
+    endpoint::must_have_been(tx, space, of).await?;
     let mut query = Query::new(SELECT, space);
     query.and_id("endpoint_id =", of.uuid());
     match filter.state {
@@ -336,8 +337,7 @@ fn first_of(at: Timestamp) -> Uuid {
     Uuid::from_u128((at.ms() as u128) << 80)
 }
 
-/// Takes a replay one step further. Answers the endpoint to tell, and whether there is more
-/// to do.
+/// Takes the oldest open replay one step further.
 #[derive(Debug)]
 pub struct StepReplay {
     pub now: Timestamp,

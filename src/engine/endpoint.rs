@@ -468,6 +468,12 @@ pub async fn get(tx: &mut Tx<'_>, space: Space, id: EndpointId) -> Result<Endpoi
     find(tx, space, id, "").await
 }
 
+/// Whether it is, or was, an endpoint of that side: its log outlives it.
+pub async fn must_have_been(tx: &mut Tx<'_>, space: Space, id: EndpointId) -> Result<()> {
+    let found = tx.fetch_one("SELECT 1 FROM endpoints WHERE space = $1 AND id = $2", &[space.into(), id.uuid().into()], |_| Ok(())).await?;
+    found.ok_or(Error::NotFound { what: "endpoint" })
+}
+
 async fn find(tx: &mut Tx<'_>, space: Space, id: EndpointId, lock: &str) -> Result<Endpoint> {
     let sql = format!("{SELECT} WHERE space = $1 AND id = $2 AND deleted_at IS NULL{lock}");
     tx.fetch_one(&sql, &[space.into(), id.uuid().into()], read).await?.ok_or(Error::NotFound { what: "endpoint" })
@@ -722,7 +728,7 @@ impl Act for RotateSecret {
 }
 
 /// Deletes an endpoint. What was still due for it becomes rows that say so, soon after.
-/// One that is not there is deleted already.
+/// Deleting it again changes nothing.
 #[derive(Debug, Clone)]
 pub struct Delete {
     pub id: EndpointId,
@@ -735,7 +741,7 @@ impl Act for Delete {
         let sql = "UPDATE endpoints SET deleted_at = $3 WHERE space = $1 AND id = $2 AND deleted_at IS NULL";
         let args = [work.context.space.into(), self.id.uuid().into(), work.context.wall.ms().into()];
         if work.tx.execute(sql, &args).await? == 0 {
-            return Ok(());
+            return must_have_been(work.tx, work.context.space, self.id).await;
         }
         work.ring.push(self.id.uuid());
         note(work, "endpoint.delete", &json!({"id": self.id})).await
