@@ -461,3 +461,11 @@ impl Work<'_, '_> {
         Ok(self.tx.push_rows(insert, &rows, "").await?)
     }
 }
+
+/// Two halves of a statement.
+pub(super) fn statement(select: &str, rest: &str) -> String {
+    let mut sql = String::with_capacity(select.len() + rest.len());
+    sql.push_str(select);
+    sql.push_str(rest);
+    sql
+}
