@@ -23,7 +23,7 @@ fn command(args: &[&str]) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GOODWORD_") || name == "DATABASE_URL") {
         command.env_remove(name);
     }
-    command.args(args).env("GOODWORD_LOG", "error").stdin(Stdio::null());
+    command.args(args).env("GOODWORD_LOG", "error").env("GOODWORD_SECRET_KEY", support::SECRET_KEY).stdin(Stdio::null());
     command
 }
 
@@ -106,7 +106,7 @@ impl Place {
 
     async fn referrers(&self) -> Vec<view::Referrer> {
         let store = goodword_store::Store::open(goodword_store::Options::new(&self.url, goodword::engine::MIGRATIONS)).await.unwrap();
-        let (engine, _) = goodword::engine::Engine::open(store.clone(), "http://x").await.unwrap();
+        let (engine, _) = goodword::engine::Engine::open_with(store.clone(), "http://x", support::vault()).await.unwrap();
         let (space, shared) = (goodword::engine::Space::new(2), engine.shared_arc());
         let page = goodword::engine::list::Page { limit: 1_000, ascending: true, ..Default::default() };
         let all = engine

@@ -217,9 +217,17 @@ impl Node {
     async fn tell(&self, count: usize) -> Vec<EventId> {
         let mut all = Vec::new();
         for _ in 0..count {
-            all.push(self.act(Tell { kind: EventType::LeadCreated, about: None, fail: false }).await.unwrap());
+            all.push(self.event(Tell { kind: EventType::LeadCreated, about: None, fail: false }).await);
         }
         all
+    }
+
+    /// Makes an event.
+    async fn event(&self, tell: Tell) -> EventId {
+        let (about, space) = (self.act(tell).await.unwrap(), self.space);
+        let sql = "SELECT id FROM events WHERE space = $1 AND participant_id = $2 ORDER BY seq DESC LIMIT 1";
+        let id = self.engine.read(move |tx| Box::pin(async move { Ok(tx.fetch_one(sql, &[space.into(), about.into()], |row| row.get::<Uuid>(0)).await?) }));
+        EventId::from_uuid(id.await.unwrap().unwrap())
     }
 
     async fn deliveries(&self, of: EndpointId) -> Vec<DeliveryView> {
@@ -273,18 +281,17 @@ struct Tell {
 }
 
 impl Act for Tell {
-    type Output = EventId;
+    /// About whom.
+    type Output = Uuid;
 
-    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<EventId> {
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Uuid> {
         let about = self.about.unwrap_or_else(|| work.mint.id::<goodword_core::ids::Lead>().uuid());
         let id = LeadId::from_uuid(about);
         work.emit(self.kind, &id, Some(about), &sample::data(self.kind))?;
         if self.fail {
             return Err(Error::Conflict { reason: None, detail: "as it must".into() });
         }
-        let sql = "SELECT id FROM events WHERE space = $1 AND participant_id = $2 ORDER BY seq DESC LIMIT 1";
-        let event = work.tx.fetch_one(sql, &[work.context.space.into(), about.into()], |row| row.get::<Uuid>(0)).await?;
-        Ok(EventId::from_uuid(event.unwrap_or_default()))
+        Ok(about)
     }
 }
 
@@ -630,7 +637,7 @@ async fn one_persons_events_come_in_their_order() {
         let mut told: HashMap<Uuid, Vec<String>> = HashMap::new();
         for _ in 0..5 {
             for &person in &people {
-                let event = node.act(Tell { kind: EventType::LeadUpdated, about: Some(person), fail: false }).await.unwrap();
+                let event = node.event(Tell { kind: EventType::LeadUpdated, about: Some(person), fail: false }).await;
                 told.entry(person).or_default().push(event.to_string());
             }
         }

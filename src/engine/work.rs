@@ -362,13 +362,7 @@ impl Work<'_, '_> {
     }
 
     /// Emits an event for one endpoint alone. Answers the id of its delivery.
-    pub(super) fn emit_to_one(
-        &mut self,
-        endpoint: Endpoint,
-        kind: EventType,
-        id: &impl std::fmt::Display,
-        data: &view::EventData,
-    ) -> Result<DeliveryId> {
+    pub(super) fn emit_to_one(&mut self, endpoint: Endpoint, kind: EventType, id: &impl std::fmt::Display, data: &view::EventData) -> Result<DeliveryId> {
         let to = endpoint.id;
         let event = self.emit_to(To::One(Box::new(endpoint)), kind, id, None, data)?;
         Ok(endpoint::delivery_id(event, to))
@@ -457,7 +451,8 @@ impl Work<'_, '_> {
                 }
             }
         }
-        let insert = "INSERT INTO deliveries (space, id, endpoint_id, event_id, type, participant_id, in_order, state, reason, due_at, created_at, finished_at)";
+        let insert =
+            "INSERT INTO deliveries (space, id, endpoint_id, event_id, type, participant_id, in_order, state, reason, due_at, created_at, finished_at)";
         Ok(self.tx.push_rows(insert, &rows, "").await?)
     }
 }

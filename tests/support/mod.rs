@@ -13,6 +13,7 @@ use goodword::engine::{
     qualify::{self, Answer, ConversionKey, Convert, Explanation, LeadKey, Qualify, Recheck, Refund, Reject, Unqualify},
     reward::{self, Decide, RewardFilter, SetBasis},
     signal::{self, SignalFilter, SignalView},
+    vault::Vault,
     view,
     work::{Act, Context},
     workspace::{self, ClockMove, MoveClock, Workspace},
@@ -27,6 +28,13 @@ use goodword_core::{
 };
 use goodword_store::{Command, Options, Store, TableInfo, Tx, Value};
 use serde_json::json;
+
+/// Seals the secrets of the installations that tests make; the program reads them with the same.
+pub const SECRET_KEY: &str = "a-secret-key-that-everybody-may-know";
+
+pub fn vault() -> Vault {
+    Vault::from_text(SECRET_KEY).unwrap()
+}
 
 /// Runs a test with an app on each database.
 pub async fn on_both(test: impl AsyncFn(TestApp)) {
@@ -54,7 +62,7 @@ impl TestApp {
 
     pub async fn open_at(url: &str, public_url: &str) -> Self {
         let store = Store::open(Options::new(url, MIGRATIONS)).await.unwrap();
-        let (engine, _recorder) = Engine::open(store, public_url).await.unwrap();
+        let (engine, _recorder) = Engine::open_with(store, public_url, vault()).await.unwrap();
         let workspace = engine.set_up("Acme".parse().unwrap()).await.unwrap().unwrap().workspace;
         Self { engine, space: workspace.test, workspace }
     }
