@@ -2,7 +2,7 @@
 
 use crate::{
     site::Site,
-    support::TestApp,
+    support::{SECRET_KEY, TestApp},
     vendor::{Account, TOKEN, Vendor},
 };
 use serde_json::{Value, json};
@@ -61,6 +61,7 @@ fn import(database: &str, arguments: &[&str]) -> Output {
         .arg(data.path())
         .args(arguments)
         .env("REFERRAL_FACTORY_TOKEN", TOKEN)
+        .env("GOODWORD_SECRET_KEY", SECRET_KEY)
         .output()
         .unwrap()
 }

@@ -62,7 +62,7 @@ impl Site {
         let listener = server::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let store = Store::open(Options::new(database, MIGRATIONS)).await.unwrap();
-        let (engine, _) = Engine::open(store, &url).await.unwrap();
+        let (engine, _) = Engine::open_with(store, &url, crate::support::vault()).await.unwrap();
         engine.set_up("Acme".parse().unwrap()).await.unwrap();
         let workspace = engine.read(|tx| Box::pin(goodword::engine::workspace::all(tx))).await.unwrap().remove(0);
         let key = engine.create_key(workspace.test, "Test").await.unwrap().reveal().to_owned();
