@@ -28,20 +28,30 @@ const STATUS_HINTS: Record<number, string> = {
 	503: 'Nothing was written. Turn on "Retry On Fail" in the node settings: sending it again is harmless.',
 };
 
-/** The server's own words instead of a general sentence about the status. */
-export function asNodeApiError(node: INode, status: number, body: unknown): NodeApiError {
+/**
+ * The server's own words instead of a general sentence about the status. n8n shows the
+ * description alone where an activation fails: there it holds them too.
+ */
+export function asNodeApiError(
+	node: INode,
+	status: number,
+	body: unknown,
+	{ inDescription = false } = {},
+): NodeApiError {
 	const problem = (body && typeof body === 'object' ? body : {}) as Problem;
-	const hints = [
+	const message =
+		problem.detail ??
+		problem.title ??
+		`The address in the credential answered with status ${status}, and not as a Goodword server does. Check the Server URL.`;
+	const parts = [
+		inDescription ? message : '',
 		problem.next_step ?? '',
 		STATUS_HINTS[status] ?? '',
 		problem.request_id ? `Request ${problem.request_id}.` : '',
 	];
 	return new NodeApiError(node, problem as JsonObject, {
-		message:
-			problem.detail ??
-			problem.title ??
-			`The address in the credential answered with status ${status}, and not as a Goodword server does`,
-		description: hints.filter((hint) => hint !== '').join(' ') || 'Check the Server URL in the credential.',
+		message,
+		description: parts.filter((part) => part !== '').join(' ') || 'See the log of the server.',
 		httpCode: String(status),
 	});
 }
@@ -75,7 +85,7 @@ export async function apiRequest(
 	);
 	if (gone?.includes(response.statusCode)) return undefined;
 	if (response.statusCode >= 300) {
-		throw asNodeApiError(this.getNode(), response.statusCode, response.body);
+		throw asNodeApiError(this.getNode(), response.statusCode, response.body, { inDescription: true });
 	}
 	return response.body as unknown as IDataObject;
 }
