@@ -6,7 +6,7 @@ import http from 'node:http';
 import net from 'node:net';
 import path from 'node:path';
 
-export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** Waits until `look` gives something true, and gives that. */
 export async function until(what, look, seconds = 30) {
@@ -107,10 +107,12 @@ export class Goodword {
 
 /** The real n8n, with the packed package in its nodes folder. */
 export class N8n {
-	constructor({ node, n8n, folder, port, brokerPort }) {
-		Object.assign(this, { node, n8n, folder, port, url: `http://127.0.0.1:${port}`, log: '' });
+	constructor({ n8n, folder, port, brokerPort }) {
+		Object.assign(this, { n8n, folder, port, url: `http://127.0.0.1:${port}`, log: '' });
+		// With its publication service (2.40), n8n asks the server when a workflow is activated only.
+		this.asksAtStart = JSON.parse(fs.readFileSync(path.join(path.dirname(n8n), '../package.json'))).version === '2.4.8';
 		this.env = {
-			PATH: `${path.dirname(node)}:${process.env.PATH}`,
+			PATH: process.env.PATH,
 			HOME: process.env.HOME,
 			N8N_USER_FOLDER: folder,
 			N8N_ENCRYPTION_KEY: 'end-to-end',
@@ -144,7 +146,7 @@ export class N8n {
 	/** A command of n8n's own, while the server does not run. */
 	cli(...args) {
 		const options = { cwd: this.folder, env: this.env, encoding: 'utf8', maxBuffer: 64 << 20 };
-		const done = spawnSync(this.node, [this.n8n, ...args], options);
+		const done = spawnSync(process.execPath, [this.n8n, ...args], options);
 		if (done.status !== 0) throw new Error(`n8n ${args.join(' ')}: ${done.stdout}\n${done.stderr}`);
 		return done.stdout;
 	}
@@ -156,7 +158,7 @@ export class N8n {
 	}
 
 	async start() {
-		this.child = spawn(this.node, [this.n8n, 'start'], { cwd: this.folder, env: this.env });
+		this.child = spawn(process.execPath, [this.n8n, 'start'], { cwd: this.folder, env: this.env });
 		this.log = '';
 		for (const stream of [this.child.stdout, this.child.stderr]) {
 			stream.on('data', (chunk) => (this.log += chunk));

@@ -1,5 +1,5 @@
 // What needs no n8n: signatures, the templates, and that what the node sends is what the API
-// takes.   GOODWORD_BIN=…/goodword node unit.mjs   (after the build)
+// takes.   GOODWORD=…/goodword node unit.mjs   (after the build)
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
@@ -100,7 +100,7 @@ for (const name of examples) {
 
 // ---------------------------------------------------------------- the API
 
-const openapi = JSON.parse(execFileSync(process.env.GOODWORD_BIN, ['openapi'], { maxBuffer: 64 << 20 }));
+const openapi = JSON.parse(execFileSync(process.env.GOODWORD, ['openapi'], { maxBuffer: 64 << 20 }));
 const resolve = (schema) => (schema?.$ref ? resolve(openapi.components.schemas[schema.$ref.split('/').pop()]) : (schema ?? {}));
 const members = (schema) => {
 	const { properties = {}, allOf = [] } = resolve(schema);
