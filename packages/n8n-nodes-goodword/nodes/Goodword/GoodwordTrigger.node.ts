@@ -66,7 +66,7 @@ export class GoodwordTrigger implements INodeType {
 				type: 'resourceLocator',
 				default: { mode: 'list', value: '' },
 				description: 'Only events of this campaign. Leave empty for all.',
-				...modes('getCampaigns', 'cmp_01a1f9464aef77d3b60051ce2a9e4eed'),
+				...modes('getCampaigns', 'cmp_01jd3x5w8me4qv9c2t7k6hz0ab'),
 			},
 			{
 				displayName: 'Source',

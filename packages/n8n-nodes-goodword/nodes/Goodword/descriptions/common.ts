@@ -73,11 +73,11 @@ export const which = (
 	operation: string[],
 ): INodeProperties => {
 	const [method, displayName, example] = {
-		lead: ['getLeads', 'Lead', 'lead_01a1f9464aef77d3b60051ce2a9e4eed'],
-		referrer: ['getReferrers', 'Referrer', 'ref_01a1f9464aef77d3b60051ce2a9e4eed'],
-		reward: ['getRewards', 'Reward', 'rwd_01a1f9464aef77d3b60051ce2a9e4eed'],
-		campaign: ['getCampaigns', 'Campaign', 'cmp_01a1f9464aef77d3b60051ce2a9e4eed'],
-		conversion: ['', 'Conversion ID', 'cnv_01a1f9464aef77d3b60051ce2a9e4eed'],
+		lead: ['getLeads', 'Lead', 'lead_01jd3x5w8me4qv9c2t7k6hz0ab'],
+		referrer: ['getReferrers', 'Referrer', 'ref_01jd3x5w8me4qv9c2t7k6hz0ab'],
+		reward: ['getRewards', 'Reward', 'rwd_01jd3x5w8me4qv9c2t7k6hz0ab'],
+		campaign: ['getCampaigns', 'Campaign', 'cmp_01jd3x5w8me4qv9c2t7k6hz0ab'],
+		conversion: ['', 'Conversion ID', 'cnv_01jd3x5w8me4qv9c2t7k6hz0ab'],
 	}[resource] as [keyof typeof listSearch, string, string];
 	const displayOptions = { show: { resource: [resource], operation } };
 	if (resource === 'conversion') {
@@ -118,7 +118,7 @@ export const campaign = (
 	required,
 	default: { mode: 'list', value: '' },
 	description,
-	...modes('getCampaigns', 'cmp_01a1f9464aef77d3b60051ce2a9e4eed'),
+	...modes('getCampaigns', 'cmp_01jd3x5w8me4qv9c2t7k6hz0ab'),
 	displayOptions: { show },
 	routing: send('campaign_id', type),
 });
@@ -396,7 +396,7 @@ export const leadBy = (resource: string, operation: string[], displayName: strin
 			required: true,
 			default: { mode: 'list', value: '' },
 			description: 'The lead to work with',
-			...modes('getLeads', 'lead_01a1f9464aef77d3b60051ce2a9e4eed'),
+			...modes('getLeads', 'lead_01jd3x5w8me4qv9c2t7k6hz0ab'),
 			displayOptions: { show: show('id') },
 			routing: send('lead_id'),
 		},

@@ -158,7 +158,7 @@ export const leadProperties: INodeProperties[] = [
 		type: 'resourceLocator',
 		required: true,
 		default: { mode: 'list', value: '' },
-		...modes('getReferrers', 'ref_01a1f9464aef77d3b60051ce2a9e4eed'),
+		...modes('getReferrers', 'ref_01jd3x5w8me4qv9c2t7k6hz0ab'),
 		displayOptions: { show: { ...show('add'), referredBy: ['id'] } },
 		routing: send('referrer_id'),
 	},

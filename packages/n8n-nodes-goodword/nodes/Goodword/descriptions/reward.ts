@@ -88,7 +88,7 @@ export const rewardProperties: INodeProperties[] = [
 		type: 'resourceLocator',
 		default: { mode: 'list', value: '' },
 		description: 'Only rewards of this definition. Leave empty for all.',
-		...modes('getRewardDefinitions', 'rdf_01a1f9464aef77d3b60051ce2a9e4eed'),
+		...modes('getRewardDefinitions', 'rdf_01jd3x5w8me4qv9c2t7k6hz0ab'),
 		displayOptions: { show: show('getAll') },
 		routing: send('definition_id', 'query'),
 	},
