@@ -274,6 +274,8 @@ CREATE TABLE events (
     referrer_id uuid,
     amount_minor bigint,
     currency text,
+    -- For the roll-ups: how many it tells of. 0: a reward that went back in part is one all the same.
+    count bigint NOT NULL,
     body text NOT NULL,
     created_at bigint NOT NULL,
     {pk} (space, id)
@@ -305,6 +307,15 @@ CREATE TABLE visits (
     ip text
 );
 {postgres:CREATE INDEX visits_feed ON visits (txid, seq);}
+
+-- How many batches of visits each running process has written: a batch whose commit was not
+-- answered is not written again.
+CREATE TABLE recorders (
+    id uuid NOT NULL,
+    batches bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    {pk} (id)
+);
 
 -- Roll-ups: one row per campaign, UTC day, metric, source and currency; and one per
 -- referrer. Written by the consumer "statistics" together with its position.

@@ -8,7 +8,6 @@ use super::{Engine, Error, Result, Space, event::EventType, view};
 use goodword_core::{
     ids::{CampaignId, ReferrerId},
     money::Money,
-    reward::RewardState,
     time::{Period, Timestamp},
 };
 use goodword_store::{self as store, Arg, Command, Row, Tx};
@@ -232,15 +231,6 @@ impl Batch {
     }
 
     async fn add_events(&mut self, tx: &mut Tx<'_>) -> Result<Option<Step>> {
-        #[derive(Deserialize)]
-        struct Counted {
-            count: Option<i64>,
-            reward: Option<CountedReward>,
-        }
-        #[derive(Deserialize)]
-        struct CountedReward {
-            state: RewardState,
-        }
         struct Told {
             position: (i64, i64),
             space: i64,
@@ -251,10 +241,10 @@ impl Batch {
             amount_minor: i64,
             currency: Option<String>,
             at: Timestamp,
-            body: Option<String>,
+            count: i64,
         }
         let from = position(tx, EVENTS).await?;
-        let sql = "SELECT txid, seq, space, type, campaign_id, source, referrer_id, amount_minor, currency, created_at, CASE WHEN type IN ('referrers.imported', 'reward.reversed') THEN body END FROM events WHERE ({postgres:txid,} seq) > ({postgres:$1,} $2) AND {settled} ORDER BY {postgres:txid,} seq LIMIT $3";
+        let sql = "SELECT txid, seq, space, type, campaign_id, source, referrer_id, amount_minor, currency, created_at, count FROM events WHERE ({postgres:txid,} seq) > ({postgres:$1,} $2) AND {settled} ORDER BY {postgres:txid,} seq LIMIT $3";
         let read = |row: &Row<'_>| {
             Ok(Told {
                 position: (row.get(0)?, row.get(1)?),
@@ -266,35 +256,28 @@ impl Batch {
                 amount_minor: row.get::<Option<i64>>(7)?.unwrap_or_default(),
                 currency: row.get(8)?,
                 at: Timestamp::from_ms(row.get(9)?),
-                body: row.get(10)?,
+                count: row.get(10)?,
             })
         };
         let rows = tx.fetch(sql, &[from.0.into(), from.1.into(), BATCH.into()], read).await?;
         let Some(last) = rows.last() else { return Ok(None) };
         let step = Step { from, to: last.position, more: rows.len() as i64 == BATCH };
         for told in rows {
-            let (Some(campaign), Some((metric, mut sign))) = (told.campaign, told.event.and_then(Metric::of)) else { continue };
-            if let Some(body) = told.body.as_deref().and_then(|body| serde_json::from_str::<Counted>(body).ok()) {
-                sign = match body.reward {
-                    // In part only: it is still an issued reward.
-                    Some(reward) if reward.state != RewardState::Reversed => 0,
-                    Some(_) => sign,
-                    None => body.count.unwrap_or(sign),
-                };
-            }
+            let (Some(campaign), Some((metric, sign))) = (told.campaign, told.event.and_then(Metric::of)) else { continue };
+            let change = sign * told.count;
             if let Some(referrer) = told.referrer {
                 let gained = self.people.entry((told.space, referrer)).or_default();
                 gained.campaign = campaign;
                 match metric {
-                    Metric::Leads => gained.leads += sign,
-                    Metric::Qualified => gained.qualified += sign,
-                    Metric::Rewarded => gained.rewarded += sign,
+                    Metric::Leads => gained.leads += change,
+                    Metric::Qualified => gained.qualified += change,
+                    Metric::Rewarded => gained.rewarded += change,
                     _ => {}
                 }
             }
             let cell = Cell { space: told.space, campaign, day: told.at.day(), metric, source: told.source, currency: told.currency.unwrap_or_default() };
             let added = self.cells.entry(cell).or_default();
-            added.count += sign;
+            added.count += change;
             added.amount_minor += told.amount_minor;
         }
         Ok(Some(step))

@@ -15,7 +15,7 @@ use super::{
 use goodword_core::{
     campaign::{CampaignStatus, LinkMode},
     ids::{CampaignId, ReferrerId, VisitorId},
-    time::Timestamp,
+    time::{DAY_MS, Timestamp},
 };
 use goodword_store::{Arg, Command, Row, Store, Tx, Type};
 use serde::Serialize;
@@ -28,6 +28,8 @@ use uuid::Uuid;
 pub const FLUSH_EVERY_MS: u64 = 20;
 /// After so long it is tried again, where the database did not take them.
 const RETRY_EVERY_MS: u64 = 100;
+/// What a process that has ended leaves behind is kept so long.
+const RECORDERS_KEPT_MS: i64 = 7 * DAY_MS;
 const BATCH_MAX: usize = 4_096;
 const QUEUE_MAX: usize = 65_536;
 
@@ -88,7 +90,9 @@ impl Recorder {
     pub(super) fn start(store: Store, shared: Arc<Shared>) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, mut receiver) = mpsc::channel(QUEUE_MAX);
         let task = tokio::spawn(async move {
+            let recorder = Uuid::now_v7();
             let mut batch = Vec::new();
+            let mut n = 0;
             while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
                 if batch.len() < BATCH_MAX {
                     tokio::time::sleep(Duration::from_millis(FLUSH_EVERY_MS)).await;
@@ -102,7 +106,8 @@ impl Recorder {
                 // The disk may be full or the database away: visits wait, links go on until the queue is full.
                 // Who wants to be told of visits has asked for it; nobody else pays for it.
                 let wanted = visits.iter().any(|visit| shared.endpoints.asked_for(visit.space, EventType::VisitRecorded));
-                let record = Arc::new(Record { visits, tell: wanted.then(|| (shared.clone(), super::seed(super::age()))) });
+                n += 1;
+                let record = Arc::new(Record { recorder, n, visits, tell: wanted.then(|| (shared.clone(), super::seed(super::age()))) });
                 let mut failed = false;
                 let told = loop {
                     match store.write(Recording(record.clone())).await {
@@ -133,6 +138,9 @@ impl Recorder {
 }
 
 struct Record {
+    recorder: Uuid,
+    /// Which of its batches this is.
+    n: i64,
     visits: Arc<[Visit]>,
     /// What events need, where somebody wants them.
     tell: Option<(Arc<Shared>, u128)>,
@@ -161,6 +169,16 @@ impl Command for Recording {
     /// Endpoints for which something was written.
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Uuid>> {
         let visits = &self.0.visits;
+        let now = super::wall();
+        // A commit that was not answered may have been made all the same.
+        let sql = "INSERT INTO recorders (id, batches, updated_at) VALUES ($1, $2, $3)
+             ON CONFLICT (id) DO UPDATE SET batches = excluded.batches, updated_at = excluded.updated_at WHERE recorders.batches < excluded.batches";
+        if tx.execute(sql, &[self.0.recorder.into(), self.0.n.into(), now.ms().into()]).await? == 0 {
+            return Ok(Vec::new());
+        }
+        if self.0.n == 1 {
+            tx.push("DELETE FROM recorders WHERE updated_at < $1", &[now.plus_ms(-RECORDERS_KEPT_MS).ms().into()]).await?;
+        }
         let ips: Vec<Option<String>> = visits.iter().map(|visit| visit.ip.map(|ip| ip.to_string())).collect();
         let rows: Vec<Vec<Arg<'_>>> = visits
             .iter()

@@ -14,6 +14,7 @@ use goodword_core::{
     explain::{Check, Reason},
     ids::{CampaignId, DeliveryId, EndpointId, EventId, Mint, SignalId},
     money::Money,
+    reward::RewardState,
     time::Timestamp,
 };
 use goodword_store::{self as store, Arg, Row, Tx};
@@ -96,6 +97,8 @@ struct Told {
     participant: Option<Uuid>,
     referrer: Option<Uuid>,
     moved: Option<Money>,
+    /// How many it tells of. 0: a reward that went back in part is one all the same.
+    count: i64,
     /// JSON.
     body: String,
     /// Where the person came from that it is about.
@@ -371,6 +374,8 @@ impl Work<'_, '_> {
     fn emit_to(&mut self, to: To, kind: EventType, id: &impl std::fmt::Display, participant: Option<Uuid>, data: &view::EventData) -> Result<EventId> {
         let event: EventId = self.mint.id();
         let body = serde_json::to_string(data).map_err(|error| store::Error::Database(error.to_string()))?;
+        let is_in_part = kind == EventType::RewardReversed && data.reward.as_ref().is_some_and(|reward| reward.state != RewardState::Reversed);
+        let count = data.count.unwrap_or(i64::from(!is_in_part));
         self.effects.push(Effect { kind: kind.as_str().to_owned(), id: id.to_string() });
         self.told.push(Told {
             id: event,
@@ -379,6 +384,7 @@ impl Work<'_, '_> {
             participant,
             referrer: data.referrer.as_ref().map(|referrer| referrer.id.uuid()),
             moved: data.moved,
+            count,
             body,
             person_source: data.person_source().map(str::to_owned),
             to,
@@ -391,7 +397,7 @@ impl Work<'_, '_> {
         if self.told.is_empty() {
             return Ok(());
         }
-        let rows: Vec<[Arg<'_>; 11]> = self
+        let rows: Vec<[Arg<'_>; 12]> = self
             .told
             .iter()
             .map(|told| {
@@ -405,12 +411,13 @@ impl Work<'_, '_> {
                     told.referrer.into(),
                     told.moved.map(|money| money.minor).into(),
                     told.moved.as_ref().map(|money| money.currency.as_str()).into(),
+                    told.count.into(),
                     told.body.as_str().into(),
                     self.context.now.ms().into(),
                 ]
             })
             .collect();
-        let insert = "INSERT INTO events (space, id, type, campaign_id, participant_id, source, referrer_id, amount_minor, currency, body, created_at)";
+        let insert = "INSERT INTO events (space, id, type, campaign_id, participant_id, source, referrer_id, amount_minor, currency, count, body, created_at)";
         self.tx.push_rows(insert, &rows, "").await?;
         if self.is_history { Ok(()) } else { self.address().await }
     }
