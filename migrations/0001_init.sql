@@ -314,7 +314,7 @@ CREATE TABLE recorders (
     id uuid NOT NULL,
     batches bigint NOT NULL,
     updated_at bigint NOT NULL,
-    {pk} (id)
+    PRIMARY KEY (id)
 );
 
 -- Roll-ups: one row per campaign, UTC day, metric, source and currency; and one per

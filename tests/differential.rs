@@ -1,5 +1,6 @@
 //! Random stories, told to SQLite and to PostgreSQL: the same decisions, the same rows,
 //! and books that balance on both.
+#![allow(clippy::disallowed_methods, reason = "tests are told by the environment")]
 
 mod support;
 
