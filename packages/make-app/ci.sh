@@ -16,5 +16,7 @@ export GOODWORD
 
 # app/ is what src/ makes of this server's answers and events.
 node src/build.mjs --check
-# Node's own test runner; nothing is installed. A test that hangs is a failure.
+# Ajv is for Make's own schemas, and only needed where they are; see test/schemas.test.mjs.
+npm install --no-audit --no-fund --loglevel=error
+# Each test file has a server of its own. A test that hangs is a failure.
 timeout 300 node --test test/*.test.mjs
