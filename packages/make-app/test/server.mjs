@@ -7,12 +7,12 @@ import path from 'node:path';
 
 export const PUBLIC_URL = 'https://refer.example.com';
 
-export async function goodword() {
+export async function goodword(...more) {
   const binary = process.env.GOODWORD;
   if (!binary) throw new Error('GOODWORD: the path of the goodword program. ci.sh sets it.');
   const data = mkdtempSync(path.join(os.tmpdir(), 'goodword-make-'));
   // Make would be on the public internet; here the hooks are on this machine, which an operator must allow.
-  const flags = ['--listen', '127.0.0.1:0', '--public-url', PUBLIC_URL, '--allow-networks', '127.0.0.0/8', '--data', data, '--log-format', 'json'];
+  const flags = ['--listen', '127.0.0.1:0', '--public-url', PUBLIC_URL, '--allow-networks', '127.0.0.0/8', '--data', data, ...more];
   const child = spawn(binary, ['serve', ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   const ended = new Promise((resolve) => child.once('exit', resolve));
