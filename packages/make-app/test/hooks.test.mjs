@@ -169,16 +169,22 @@ test('an address that the server may not call is refused in its own words', asyn
   });
 });
 
-test('Make deleted the hook: 410, and the server stops', async (t) => {
+test('Make deleted the hook: 410, and the server stops; another one is told what was missed', async (t) => {
+  const since = new Date().toISOString();
   const { kept, next, status } = await hook(t, 'newReferral');
   status.now = 410;
-  await lead();
+  const { lead: missed } = await lead();
   await next();
   const gone = await until(async () => {
     const endpoint = await server.api('GET', `/v1/endpoints/${kept.externalHookId}`);
     return endpoint.status !== 'active' && endpoint;
   }, 'the endpoint is still active');
   assert.equal(gone.status, 'gone');
+
+  const again = await hook(t, 'newReferral');
+  await app.module('makeAnApiCall', connection, { url: `endpoints/${again.kept.externalHookId}/replay`, method: 'POST', body: JSON.stringify({ since }) });
+  const request = await again.next(({ body }) => body.data.lead.id === missed.id);
+  assert.equal(bundle('newReferral', request, again.kept).data.lead.id, missed.id);
 });
 
 test('the secret was changed at the server: what comes is refused, and its log says so', async (t) => {

@@ -16,12 +16,12 @@ const CODE_FILES = {
 const COMPONENT = set('label description moduleType actionCrud connection webhook connectionType webhookType codeFiles');
 const REQUEST = set('url baseUrl method headers qs body type condition pagination response log');
 const RESPONSE = set('type valid limit error iterate output data metadata uid wrapper');
-const WEBHOOK = set('verification respond condition iterate output');
+const WEBHOOK = set('verification output');
 const METHODS = set('GET POST PUT PATCH DELETE');
 const ERRORS = set(
   'RuntimeError DataError RateLimitError OutOfSpaceError ConnectionError InvalidConfigurationError InvalidAccessTokenError IncompleteDataError DuplicateDataError',
 );
-const PARAMETER = set('name label help type default advanced required multiline multiple editable options spec validate');
+const PARAMETER = set('name label help type default advanced required multiline multiple editable options spec');
 const TYPES = set('any array boolean collection date email integer number password select text uinteger url');
 const SENTENCE_CASE = /^([A-Z][a-z']*|API|URL)( [a-z',]+| ID)*$/;
 
@@ -53,17 +53,18 @@ export function lint(folder) {
     return nested;
   }
 
-  function parameter(where, param, { help = true } = {}) {
+  function parameter(where, param) {
     const here = `${where} ${param.name}`;
     only(here, param, PARAMETER);
     if (!/^\w{1,128}$/.test(param.name ?? '')) say(here, 'a name of letters, digits and _');
     if (!TYPES.has(param.type)) say(here, `${param.type} is not a type`);
     if (!param.label || param.label.length > 256 || !SENTENCE_CASE.test(param.label)) say(here, `the label ${JSON.stringify(param.label)} is not in sentence case`);
-    if (help && param.help && !/[.!]$/.test(param.help)) say(here, 'help ends with a full stop');
+    if (param.help && !/[.!]$/.test(param.help)) say(here, 'help ends with a full stop');
     if (param.type === 'select' && !param.options) say(here, 'a select without options');
     if (param.type === 'array' && !param.spec) say(here, 'an array without spec');
     for (const option of Array.isArray(param.options) ? param.options : []) only(here, option, set('label value nested'));
-    for (const inner of [...(Array.isArray(param.spec) ? param.spec : []), ...nestedOf(param)].filter((one) => one.name !== undefined && typeof one.spec !== 'string')) {
+    // What a drop-down's spec will be is only known once it was asked.
+    for (const inner of [...(Array.isArray(param.spec) ? param.spec : []), ...nestedOf(param)].filter((one) => typeof one.spec !== 'string')) {
       parameter(here, inner);
     }
   }
@@ -211,7 +212,7 @@ export function lint(folder) {
       request(where, api, { inherits: true });
       expressions(where, api, SEES.module, { connection: kept, parameters: new Set(names(params)) });
     }
-    fields.forEach((field) => parameter(`${where} interface`, field, { help: false }));
+    fields.forEach((field) => parameter(`${where} interface`, field));
     const sample = app.code('module', id, 'samples');
     if (!sample) say(where, 'no sample');
     else wrong.push(...misfits(`${where} sample`, fields, sample));
