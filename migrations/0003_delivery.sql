@@ -8,9 +8,12 @@ CREATE TABLE endpoints (
     -- Words of event types with spaces between; NULL is all but those that must be asked for.
     types text,
     campaign_id uuid,
+    -- Words with commas between.
     person_source text,
-    -- Sealed: see engine/vault.rs. The headers are a JSON list of pairs.
+    definition_id uuid,
+    -- Sealed: see engine/vault.rs. Headers and credentials are JSON lists of pairs.
     headers bytea,
+    credentials bytea,
     secret bytea NOT NULL,
     -- Signed with as well, until then: receivers change over without losing anything.
     previous_secret bytea,
@@ -20,6 +23,8 @@ CREATE TABLE endpoints (
     rate_per_second bigint,
     concurrency bigint NOT NULL,
     shape text NOT NULL,
+    -- What goes into a flat body: JSON.
+    layout text,
     status text NOT NULL CHECK (status IN ('active', 'failing', 'disabled', 'gone')),
     failing_since bigint,
     warned_at bigint,

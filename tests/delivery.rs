@@ -6,11 +6,11 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use goodword::{
     config::Config,
-    delivery::{Dispatcher, Guard, Meter, Settings, address, schedule},
+    delivery::{Dispatcher, Guard, Meter, Settings, address, client, schedule},
     engine::{
         Engine, Error, MIGRATIONS, Result, Space,
         delivery::{self, Attempt, DeliveryFilter, DeliveryState, DeliveryView, FailureKind, Resend, StartReplay},
-        endpoint::{self, Create, Created, Delete, EndpointStatus, RotateSecret, Shape, SigningSecret, SkipReason, Terms, Update},
+        endpoint::{self, Create, Created, Delete, EndpointStatus, RotateSecret, SigningSecret, SkipReason, Terms, Update},
         event::EventType,
         feed::{self, EventFilter},
         list::Page,
@@ -35,7 +35,7 @@ use std::{
     convert::Infallible,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -81,7 +81,11 @@ struct Receiver {
 impl Receiver {
     /// Answers the n-th request as it is told, counted from 0.
     async fn start(answer: impl Fn(&Seen, usize) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on("127.0.0.1", answer).await
+    }
+
+    async fn start_on(address: &str, answer: impl Fn(&Seen, usize) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = tokio::net::TcpListener::bind((address, 0)).await.unwrap();
         let url = format!("http://{}/hook?key=1", listener.local_addr().unwrap());
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (all, answer) = (seen.clone(), Arc::new(answer));
@@ -159,6 +163,8 @@ struct Node {
     /// How far the clock of deliveries is ahead.
     ahead_ms: Arc<AtomicI64>,
     dispatcher: Option<Dispatcher>,
+    meter: Arc<Meter>,
+    resolve: client::Resolve,
 }
 
 fn loopback() -> Arc<Guard> {
@@ -175,7 +181,7 @@ impl Node {
             Some(workspace) => workspace,
             None => engine.read(|tx| Box::pin(goodword::engine::workspace::all(tx))).await.unwrap().remove(0),
         };
-        Self { space: workspace.live, workspace, engine, ahead_ms: Arc::default(), dispatcher: None }
+        Self { space: workspace.live, workspace, engine, ahead_ms: Arc::default(), dispatcher: None, meter: Arc::default(), resolve: client::resolve() }
     }
 
     async fn open(url: &str) -> Self {
@@ -191,7 +197,8 @@ impl Node {
     fn start_with(&mut self, timeout: Duration, guard: Arc<Guard>) {
         let (engine, ahead) = (self.engine.clone(), self.ahead_ms.clone());
         let clock = Arc::new(move || engine.wall().plus_ms(ahead.load(Ordering::SeqCst)));
-        self.dispatcher = Some(Dispatcher::start(&self.engine, Settings { guard, clock, timeout }, Arc::new(Meter::default())).unwrap());
+        let settings = Settings { guard, resolve: self.resolve.clone(), clock, timeout };
+        self.dispatcher = Some(Dispatcher::start(&self.engine, settings, self.meter.clone()).unwrap());
     }
 
     fn pass(&self, ms: i64) {
@@ -209,7 +216,7 @@ impl Node {
     }
 
     async fn endpoint(&self, url: &str, terms: Terms) -> Created {
-        let create = Create { url: url.parse().unwrap(), terms, shape: Shape::Native, source: "test".into(), secret: SigningSecret::random() };
+        let create = Create { url: url.parse().unwrap(), terms, source: "test".into(), secret: SigningSecret::random() };
         self.act(create).await.unwrap()
     }
 
@@ -457,15 +464,19 @@ async fn ten_tries_and_then_it_is_a_row_that_says_so() {
 async fn somebody_who_is_gone_is_told_nothing_until_they_come_back() {
     on_both(async |node| {
         let watcher = Receiver::well().await;
-        node.endpoint(&watcher.url, Terms { types: Some(Some(vec![EventType::EndpointGone])), ..Terms::default() }).await;
+        let types = vec![EventType::EndpointGone, EventType::IntegrationDisconnected];
+        node.endpoint(&watcher.url, Terms { types: Some(Some(types)), ..Terms::default() }).await;
         let receiver = Receiver::start(|_, n| Answer::Status(if n == 0 { 410 } else { 200 })).await;
         let made = node.endpoint(&receiver.url, Terms::default()).await;
         let first = node.tell(1).await[0];
         let id = made.endpoint.id;
         soon("it is gone", async || node.status(id).await == EndpointStatus::Gone).await;
         let missed = node.tell(2).await;
-        soon("others are told", async || watcher.count() == 1).await;
-        assert_eq!(watcher.seen()[0].json()["data"]["endpoint"]["id"], id.to_string());
+        soon("others are told", async || watcher.count() == 2).await;
+        let told: HashMap<String, Value> = watcher.seen().iter().map(|seen| (seen.json()["type"].as_str().unwrap().to_owned(), seen.json())).collect();
+        assert_eq!(told["endpoint.gone"]["data"]["endpoint"]["id"], id.to_string());
+        let integration = &told["integration.disconnected"]["data"]["integration"];
+        assert_eq!((&integration["name"], &integration["status"]), (&json!("test"), &json!("gone")));
         let rows = node.deliveries(id).await;
         assert_eq!(rows.iter().filter(|row| row.event_type == EventType::LeadCreated).count(), 3);
         assert!(rows.iter().all(|row| (row.state, row.reason) == (DeliveryState::Skipped, Some(SkipReason::EndpointGone))), "{rows:#?}");
@@ -537,6 +548,66 @@ async fn what_is_inside_is_not_called() {
         }
         assert_eq!(receiver.count(), 0);
         assert!(address::special("127.0.0.1".parse().unwrap()).is_some());
+        node.close().await;
+    })
+    .await;
+}
+
+/// A name whose answer changes between two connections: what it leads to is judged at each of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_bound_anew_leads_nowhere() {
+    goodword_testkit::on_both(async |url| {
+        let mut node = Node::asleep(&url).await;
+        let inside = Arc::new(AtomicBool::new(false));
+        let bound = inside.clone();
+        node.resolve = Arc::new(move |name, port| {
+            assert_eq!(name, "rebind.example");
+            let address = if bound.load(Ordering::SeqCst) { [127, 0, 0, 1] } else { [127, 0, 0, 2] };
+            Box::pin(async move { Ok(vec![(address, port).into()]) })
+        });
+        // Only the address of the first answer is allowed; the receiver listens on all of them.
+        node.start_with(Duration::from_secs(15), Arc::new(Guard::new(vec!["127.0.0.2/32".parse().unwrap()])));
+        let receiver = Receiver::start_on("0.0.0.0", |_, _| Answer::With(200, "connection", "close".into())).await;
+        let port = receiver.url.rsplit(':').next().unwrap().split('/').next().unwrap().to_owned();
+        let made = node.endpoint(&format!("http://rebind.example:{port}/"), Terms::default()).await;
+        let first = endpoint::delivery_id(node.tell(1).await[0], made.endpoint.id);
+        soon("the first answer is allowed", async || node.delivery(first).await.0.state == DeliveryState::Delivered).await;
+        inside.store(true, Ordering::SeqCst);
+        let second = endpoint::delivery_id(node.tell(1).await[0], made.endpoint.id);
+        soon("the second one is not", async || node.delivery(second).await.0.reason == Some(SkipReason::AddressRefused)).await;
+        // Sent again by hand, it is judged again.
+        node.act(Resend { id: second }).await.unwrap();
+        soon("again", async || node.delivery(second).await.1.len() == 2).await;
+        assert_eq!(receiver.count(), 1);
+        // The operator allows the network: what was refused can be sent.
+        node.dispatcher.take().unwrap().stop().await;
+        node.start(Duration::from_secs(15));
+        node.act(Resend { id: second }).await.unwrap();
+        soon("it is sent", async || node.delivery(second).await.0.state == DeliveryState::Delivered).await;
+        node.close().await;
+    })
+    .await;
+}
+
+/// The age of what has been due longest is what an operator watches.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_that_waits_is_a_figure() {
+    on_both(async |mut node| {
+        let oldest = |node: &Node| {
+            let mut text = String::new();
+            node.meter.render(&mut text);
+            let line = text.lines().find_map(|line| line.strip_prefix("goodword_deliveries_oldest_due_seconds ")).unwrap();
+            line.parse::<f64>().unwrap()
+        };
+        node.dispatcher.take().unwrap().stop().await;
+        let receiver = Receiver::start(|_, n| if n == 0 { Answer::Never } else { Answer::Status(200) }).await;
+        node.endpoint(&receiver.url, Terms { concurrency: Some(1), ..Terms::default() }).await;
+        node.tell(3).await;
+        node.pass(HOUR_MS);
+        node.start(Duration::from_secs(2));
+        soon("an hour", async || (3_600.0..3_700.0).contains(&oldest(&node))).await;
+        // The one that hung waits for its next try; nothing else is due.
+        soon("nothing waits", async || oldest(&node) == 0.0 && receiver.count() == 3).await;
         node.close().await;
     })
     .await;
@@ -920,6 +991,45 @@ async fn a_server_killed_in_the_middle_of_a_fan_out_loses_nothing() {
         }
     })
     .await;
+}
+
+/// The live tail: printed, and forwarded to a program of one's own, signed.
+#[tokio::test(flavor = "multi_thread")]
+async fn listening_prints_what_happens_and_forwards_it_signed() {
+    use std::io::{BufRead, BufReader};
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::start(data.path(), None, None);
+    let campaign = server.post("/v1/campaigns", &json!({"name": "Spring", "status": "live"}))["id"].clone();
+    let (receiver, secret) = (Receiver::well().await, SigningSecret::random());
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_goodword"));
+    command.args(["listen", "--url", &server.url, "--forward", &receiver.url, "--secret", &secret.reveal(), "--types", "referrer.created"]);
+    command.env("GOODWORD_API_KEY", &server.key).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut listening = Killed(command.spawn().unwrap());
+    let mut said = BufReader::new(listening.0.stderr.take().unwrap()).lines();
+    assert!(said.next().unwrap().unwrap().starts_with("Listening to "));
+    let mut made = Vec::new();
+    for n in 0..3 {
+        let body = json!({"campaign_id": campaign, "email": format!("priya{n}@example.com")});
+        made.push(server.post("/v1/referrers", &body)["id"].as_str().unwrap().to_owned());
+    }
+    soon("all are forwarded", async || receiver.count() == 3).await;
+    let seen = receiver.seen();
+    assert!(seen.iter().all(|seen| seen.verifies(&secret)));
+    let told: Vec<_> = seen.iter().map(|seen| seen.json()["data"]["referrer"]["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(told, made, "in their order, and nothing that was before");
+    let printed: Vec<String> = BufReader::new(listening.0.stdout.take().unwrap()).lines().take(3).map(Result::unwrap).collect();
+    assert!(printed.iter().zip(&seen).all(|(line, seen)| line.contains("referrer.created") && line.contains(&seen.id)), "{printed:?}");
+    assert!(said.next().unwrap().unwrap().contains("-> 200"));
+}
+
+/// A process that does not outlive its test.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 // ---------------------------------------------------------------- the interface

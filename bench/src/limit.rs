@@ -5,6 +5,7 @@ use crate::{
     load::percentile_ms,
     machine,
     mirror::Mirror,
+    push,
     server::{Home, block_on},
     world::World,
 };
@@ -38,6 +39,10 @@ pub enum Limit {
     Writer { file: PathBuf, sample: PathBuf, clients: usize, seconds: f64, from: u64, campaign: String, referrers: u64, leads: u64 },
     /// The same HTTP stack, answering the same redirect each time
     Redirect { folder: PathBuf },
+    /// A receiver that counts
+    Sink,
+    /// Signed POSTs to it, and nothing else
+    Push { to: SocketAddr, bytes: usize, connections: usize, seconds: f64 },
 }
 
 impl Limit {
@@ -50,6 +55,11 @@ impl Limit {
                 println!("{}", serde_json::to_string(&reached).expect("JSON"));
             }
             Limit::Redirect { folder } => redirect(&folder),
+            Limit::Sink => push::sink(),
+            Limit::Push { to, bytes, connections, seconds } => {
+                let reached = push::push(to, bytes, connections, Duration::from_secs_f64(seconds));
+                println!("{}", serde_json::to_string(&reached).expect("JSON"));
+            }
         }
     }
 }

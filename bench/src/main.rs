@@ -5,6 +5,7 @@ mod limit;
 mod load;
 mod machine;
 mod mirror;
+mod push;
 mod report;
 mod rows;
 mod server;

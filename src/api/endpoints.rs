@@ -6,7 +6,7 @@ use crate::{
         Error, Shared, Space,
         delivery::{self, Attempt, DeliveryFilter, DeliveryState, DeliveryView, Replay, Resend, StartReplay},
         endpoint::{
-            self, CONCURRENCY_MAX, Create, Delete, Endpoint, EndpointFilter, EndpointStatus, HEADERS_MAX, OVERLAP_HOURS_DEFAULT, OVERLAP_HOURS_MAX,
+            self, CONCURRENCY_MAX, Create, Delete, Endpoint, EndpointFilter, EndpointStatus, HEADERS_MAX, Layout, OVERLAP_HOURS_DEFAULT, OVERLAP_HOURS_MAX,
             RotateSecret, Shape, SigningSecret, Terms, Test, Update,
         },
         event::EventType,
@@ -16,7 +16,7 @@ use crate::{
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
-    ids::{CampaignId, DeliveryId, EndpointId, ReplayId},
+    ids::{CampaignId, DeliveryId, EndpointId, ReplayId, RewardDefinitionId},
     text::WebUrl,
     time::Timestamp,
 };
@@ -48,8 +48,11 @@ pub struct EndpointView {
     pub event_types: Option<Vec<EventType>>,
     /// Only events of this campaign.
     pub campaign_id: Option<CampaignId>,
-    /// Only events about people from this source; of events about nobody, their own source.
+    /// Only events about people from this source, or one of several with commas between; of events about
+    /// nobody, their own source.
     pub person_source: Option<String>,
+    /// Only events about rewards of this definition.
+    pub reward_definition_id: Option<RewardDefinitionId>,
     /// Names of its own headers. Their values are not shown.
     pub header_names: Vec<String>,
     /// Whether the events of one person come one after the other.
@@ -59,6 +62,10 @@ pub struct EndpointView {
     /// Deliveries at the same time, from each node.
     pub concurrency: u32,
     pub shape: Shape,
+    /// What goes into bodies that are not in the native shape.
+    pub layout: Option<Layout>,
+    /// Names of what is added to these bodies. Their values are not shown.
+    pub credential_names: Vec<String>,
     pub status: EndpointStatus,
     /// Since when it has taken nothing.
     pub failing_since: Option<Timestamp>,
@@ -92,11 +99,14 @@ fn view(shared: &Shared, endpoint: &Endpoint) -> Result<EndpointView, Error> {
         event_types: endpoint.types.clone(),
         campaign_id: endpoint.campaign,
         person_source: endpoint.person_source.clone(),
+        reward_definition_id: endpoint.definition,
         header_names: endpoint.headers(&shared.vault)?.into_iter().map(|(name, _)| name).collect(),
         in_order: endpoint.in_order,
         rate_per_second: endpoint.rate_per_second,
         concurrency: endpoint.concurrency,
         shape: endpoint.shape,
+        layout: endpoint.layout.clone(),
+        credential_names: endpoint.credentials(&shared.vault)?.into_iter().map(|(name, _)| name).collect(),
         status: endpoint.status,
         failing_since: endpoint.failing_since,
         previous_secret_until: endpoint.previous_until,
@@ -125,7 +135,7 @@ struct EndpointList {
 #[utoipa::path(get, path = "/v1/endpoints", tag = "endpoints", params(EndpointList))]
 async fn list(State(app): State<App>, caller: Caller<Read>, Query(query): Query<EndpointList>) -> Result<Json<List<EndpointView>>, Problem> {
     let page = page(query.limit, query.cursor.as_deref(), query.order, None, None)?;
-    let filter = EndpointFilter { url: query.url, status: query.status, source: query.source };
+    let filter = EndpointFilter { url: query.url, status: query.status, source: query.source, ..EndpointFilter::default() };
     let space = caller.space;
     let rows = app.engine.read(move |tx| Box::pin(async move { endpoint::list(tx, space, &filter, &page).await })).await?;
     let data = rows.data.iter().map(|endpoint| view(app.engine.shared(), endpoint)).collect::<Result<_, _>>()?;
@@ -142,9 +152,11 @@ struct NewEndpoint {
     #[schema(min_items = 1)]
     event_types: Option<Vec<EventType>>,
     campaign_id: Option<CampaignId>,
-    /// Only events about people from this source.
-    #[schema(min_length = 1, max_length = 40)]
+    /// Only events about people from this source, or one of several with commas between.
+    #[schema(min_length = 1, max_length = 400)]
     person_source: Option<String>,
+    /// Only events about rewards of this definition.
+    reward_definition_id: Option<RewardDefinitionId>,
     /// Its own headers, such as a token: at most 50. Kept encrypted, never shown.
     headers: Option<BTreeMap<String, String>>,
     in_order: Option<bool>,
@@ -152,6 +164,13 @@ struct NewEndpoint {
     rate_per_second: Option<u32>,
     #[schema(minimum = 1, maximum = 200, default = 20)]
     concurrency: Option<u32>,
+    /// How an event is written for it.
+    shape: Option<Shape>,
+    /// For another shape than the native one: which fields are sent under which names, constants, GET or POST.
+    layout: Option<Layout>,
+    /// Added to every body that is not in the native shape, such as a token: at most 100. Kept encrypted,
+    /// never shown.
+    credentials: Option<BTreeMap<String, String>>,
     /// Where it is made: `api`, `n8n`, `make`, `zapier`.
     #[schema(min_length = 1, max_length = 40, default = "api")]
     source: Option<String>,
@@ -159,7 +178,7 @@ struct NewEndpoint {
     secret: Option<String>,
 }
 
-fn headers(map: Option<BTreeMap<String, String>>) -> Option<Vec<(String, String)>> {
+fn pairs(map: Option<BTreeMap<String, String>>) -> Option<Vec<(String, String)>> {
     map.map(|map| map.into_iter().collect())
 }
 
@@ -190,13 +209,17 @@ async fn create(State(app): State<App>, caller: Caller<Write>, body: Body<NewEnd
         types: Some(new.event_types),
         campaign: Some(new.campaign_id),
         person_source: Some(new.person_source),
-        headers: headers(new.headers),
+        definition: Some(new.reward_definition_id),
+        headers: pairs(new.headers),
+        shape: new.shape,
+        layout: Some(new.layout),
+        credentials: pairs(new.credentials),
         in_order: new.in_order,
         rate_per_second: Some(new.rate_per_second),
         concurrency: new.concurrency,
     };
     let source = context.source.to_string();
-    let create = Create { url: new.url, terms, shape: Shape::Native, source, secret: parse_secret(new.secret)? };
+    let create = Create { url: new.url, terms, source, secret: parse_secret(new.secret)? };
     shown(&app, app.engine.run(context, create).await?)
 }
 
@@ -221,8 +244,11 @@ enum Unset {
     EventTypes,
     CampaignId,
     PersonSource,
+    RewardDefinitionId,
     Headers,
     RatePerSecond,
+    Layout,
+    Credentials,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -234,8 +260,9 @@ struct EndpointChange {
     #[schema(min_items = 1)]
     event_types: Option<Vec<EventType>>,
     campaign_id: Option<CampaignId>,
-    #[schema(min_length = 1, max_length = 40)]
+    #[schema(min_length = 1, max_length = 400)]
     person_source: Option<String>,
+    reward_definition_id: Option<RewardDefinitionId>,
     /// All of its own headers; those that are not here are gone.
     headers: Option<BTreeMap<String, String>>,
     in_order: Option<bool>,
@@ -243,6 +270,11 @@ struct EndpointChange {
     rate_per_second: Option<u32>,
     #[schema(minimum = 1, maximum = 200)]
     concurrency: Option<u32>,
+    shape: Option<Shape>,
+    /// The whole layout; the one that was there is gone.
+    layout: Option<Layout>,
+    /// All of its credentials; those that are not here are gone.
+    credentials: Option<BTreeMap<String, String>>,
     /// Switches it on, which forgets its failures, or off.
     enabled: Option<bool>,
     /// Settings that it is to have no longer.
@@ -269,7 +301,11 @@ async fn update(
         types: change.event_types.map(Some).or_else(|| unset(Unset::EventTypes).then_some(None)),
         campaign: change.campaign_id.map(Some).or_else(|| unset(Unset::CampaignId).then_some(None)),
         person_source: change.person_source.map(Some).or_else(|| unset(Unset::PersonSource).then_some(None)),
-        headers: headers(change.headers).or_else(|| unset(Unset::Headers).then(Vec::new)),
+        definition: change.reward_definition_id.map(Some).or_else(|| unset(Unset::RewardDefinitionId).then_some(None)),
+        headers: pairs(change.headers).or_else(|| unset(Unset::Headers).then(Vec::new)),
+        shape: change.shape,
+        layout: change.layout.map(Some).or_else(|| unset(Unset::Layout).then_some(None)),
+        credentials: pairs(change.credentials).or_else(|| unset(Unset::Credentials).then(Vec::new)),
         in_order: change.in_order,
         rate_per_second: change.rate_per_second.map(Some).or_else(|| unset(Unset::RatePerSecond).then_some(None)),
         concurrency: change.concurrency,
@@ -374,13 +410,13 @@ async fn deliveries(
     Ok(Json(app.engine.read(move |tx| Box::pin(async move { delivery::list(tx, space, id, &filter, &page).await })).await?.into()))
 }
 
-/// A delivery with every try, and what was sent.
+/// A delivery with every try, and what was told.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DeliveryDetail {
     #[serde(flatten)]
     pub delivery: DeliveryView,
     pub tries: Vec<Attempt>,
-    /// The body that was sent; `null` where the event is not kept any more.
+    /// The event, which in the native shape is the body that was sent; `null` where it is not kept any more.
     pub event: Option<Event>,
 }
 

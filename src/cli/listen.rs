@@ -149,7 +149,7 @@ impl Listen {
         let Some(url) = &self.forward else { return Ok(None) };
         let secret = self.secret.clone().unwrap_or_else(SigningSecret::random);
         let target = Target::new(url, std::slice::from_ref(&secret), &[]).map_err(Failure::new)?;
-        let client = Client::new(Arc::new(Guard::anywhere()), client::TIMEOUT).map_err(Failure::new)?;
+        let client = Client::new(Arc::new(Guard::anywhere()), client::resolve(), client::TIMEOUT).map_err(Failure::new)?;
         if self.secret.is_none() {
             eprintln!("Signed with {}", secret.reveal());
         }

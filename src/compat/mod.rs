@@ -28,7 +28,7 @@ pub use shape::field_key;
 use crate::http::App;
 use axum::{
     Router,
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
 use refusal::Refusal;
 use shape::Version::{V1, V2};
@@ -95,4 +95,7 @@ fn n8n() -> Router<App> {
         .route("/user-sources", get(n8n::user_sources))
         .route("/users", post(n8n::create_user))
         .route("/users/qualify", post(n8n::qualify))
+        .route("/webhooks", post(n8n::create_webhook))
+        .route("/webhooks/{id}", delete(n8n::delete_webhook))
+        .route("/rewards/{id}", put(n8n::create_reward_webhook).delete(n8n::delete_reward_webhook))
 }

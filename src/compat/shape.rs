@@ -1,5 +1,8 @@
 //! What things look like in this API (sections 1.2, 1.3 and 2.5), in both versions.
 
+pub use crate::delivery::referral_factory::{LAST_NAME, SOCIALS, source};
+
+use crate::delivery::referral_factory::meta;
 use crate::engine::{
     Result, Shared, Space,
     campaign::{self, Campaign},
@@ -8,7 +11,7 @@ use crate::engine::{
     statistics::{self, Funnel, GroupBy},
 };
 use goodword_core::{
-    campaign::{CampaignSettings, CampaignStatus, Field, FieldKind},
+    campaign::{CampaignStatus, Field, FieldKind},
     decide::LeadStatus,
     ids::CampaignId,
     time::Timestamp,
@@ -23,11 +26,6 @@ pub enum Version {
     V1,
     V2,
 }
-
-/// The ten ways to share, in the order of the documentation.
-pub const SOCIALS: [&str; 10] = ["sms", "lineme", "email", "wechat", "twitter", "facebook", "linkedin", "telegram", "whatsapp", "messenger"];
-/// The field of a person's family name, which is no field of a campaign with us.
-pub const LAST_NAME: &str = "Last Name";
 
 /// What is read beside some people to show them.
 pub struct People {
@@ -88,7 +86,7 @@ impl People {
             "signed_up_at": p.created_at.date(),
             "qualified_at": p.qualified_at.map(Timestamp::date),
             "unsubscribed_at": p.unsubscribed_at.map(Timestamp::date),
-            "meta": meta(p, campaign.map(Campaign::settings)),
+            "meta": meta(&p.last_name, &p.fields, campaign.map(Campaign::settings)),
         });
         match self.version {
             Version::V2 => {
@@ -113,32 +111,10 @@ impl People {
     }
 }
 
-/// Fields by their labels. The family name is one of them, where there is one.
-fn meta(p: &Participant, settings: Option<&CampaignSettings>) -> Vec<Value> {
-    let label = |key: &str| {
-        let known = settings.into_iter().flat_map(|settings| settings.lead_fields.iter().chain(&settings.referrer_fields));
-        known.into_iter().find(|field| field.key == key).map_or(key, |field| field.label.as_str()).to_owned()
-    };
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let last_name = (!p.last_name.is_empty()).then(|| json!({"field": LAST_NAME, "value": p.last_name}));
-    last_name.into_iter().chain(p.fields.iter().map(|(key, value)| json!({"field": label(key), "value": text(value)}))).collect()
-}
-
 /// The key of the field that a label (or the key itself) names.
 pub fn field_key<'a>(fields: &'a [Field], label: &str) -> Option<&'a str> {
     let same = |text: &str| text.eq_ignore_ascii_case(label.trim());
     fields.iter().find(|field| same(field.label.as_str()) || same(&field.key)).map(|field| field.key.as_str())
-}
-
-/// Where somebody came from, in the vendor's words: `Direct`, `Referred`, `Api`, `N8n`.
-pub fn source(word: &str) -> String {
-    match word {
-        "cli" | "import" | "csv" => "Added".to_owned(),
-        word => {
-            let mut letters = word.chars();
-            letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-        }
-    }
 }
 
 /// What a campaign has brought.
@@ -201,16 +177,4 @@ fn fields(fields: &[Field]) -> Vec<Value> {
         Value::Object(shape)
     };
     fields.iter().map(shape).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sources_have_the_vendors_words() {
-        for (ours, theirs) in [("direct", "Direct"), ("referred", "Referred"), ("api", "Api"), ("n8n", "N8n"), ("import", "Added"), ("", "")] {
-            assert_eq!(source(ours), theirs);
-        }
-    }
 }

@@ -8,10 +8,11 @@ use super::{
 };
 use crate::engine::{
     delivery::{FailureKind, RESPONSE_BYTES_MAX},
-    endpoint::{Endpoint, Shape, SigningSecret},
+    endpoint::{Endpoint, Method, SigningSecret},
     vault::Vault,
 };
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use goodword_core::time::Timestamp;
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -57,7 +58,9 @@ pub struct Target {
     pub url: Arc<str>,
     /// Names of the endpoint's own headers, with spaces between.
     pub header_names: Arc<str>,
-    pub shape: Shape,
+    /// What is added to bodies that are not native.
+    pub credentials: Vec<(String, String)>,
+    method: Method,
     host: Host,
     port: u16,
     tls: bool,
@@ -75,7 +78,9 @@ impl Target {
         let secrets = endpoint.secrets(vault, now).map_err(|error| error.to_string())?;
         let headers = endpoint.headers(vault).map_err(|error| error.to_string())?;
         let target = Self::new(&endpoint.url, &secrets, &headers)?;
-        Ok(Self { shape: endpoint.shape, previous_until: endpoint.previous_until, ..target })
+        let credentials = endpoint.credentials(vault).map_err(|error| error.to_string())?;
+        let method = endpoint.layout.as_ref().map_or(Method::Post, |layout| layout.method);
+        Ok(Self { credentials, method, previous_until: endpoint.previous_until, ..target })
     }
 
     pub fn new(url: &str, secrets: &[SigningSecret], headers: &[(String, String)]) -> Result<Self, String> {
@@ -88,7 +93,8 @@ impl Target {
         Ok(Self {
             url: url.into(),
             header_names: names.join(" ").into(),
-            shape: Shape::Native,
+            credentials: Vec::new(),
+            method: Method::Post,
             tls: parsed.scheme() == "https",
             port: parsed.port_or_known_default().unwrap_or(80),
             path: path.parse().map_err(|_| "the address has no path that can be sent")?,
@@ -106,11 +112,18 @@ impl Target {
         let timestamp = (now.ms() / 1_000).to_string();
         let signature = sign::signature(signers, id, &timestamp, &body);
         let token = sign::token(signers, id, &timestamp);
-        let mut request = Request::post(self.path.clone()).body(Full::new(body)).ok()?;
+        let mut request = match self.method {
+            Method::Post => Request::post(self.path.clone()).header(header::CONTENT_TYPE, JSON).body(Full::new(body)),
+            Method::Get => {
+                let own = self.path.to_string();
+                let and = if own.contains('?') { '&' } else { '?' };
+                Request::get(format!("{own}{and}{}", std::str::from_utf8(&body).ok()?)).body(Full::default())
+            }
+        }
+        .ok()?;
         let headers = request.headers_mut();
         headers.reserve(8 + self.headers.len());
         headers.insert(header::HOST, self.authority.clone());
-        headers.insert(header::CONTENT_TYPE, JSON);
         headers.insert(header::USER_AGENT, USER_AGENT);
         headers.insert(WEBHOOK_ID, HeaderValue::from_str(id).ok()?);
         headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from_str(&timestamp).ok()?);
@@ -160,23 +173,32 @@ impl Drop for Connection {
     }
 }
 
+/// Finds the addresses of a name. Tests have names of their own.
+pub type Resolve = Arc<dyn Fn(String, u16) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>> + Send + Sync>;
+
+/// As the machine does it.
+pub fn resolve() -> Resolve {
+    Arc::new(|name, port| Box::pin(async move { Ok(tokio::net::lookup_host((name, port)).await?.collect()) }))
+}
+
 /// Makes connections and sends requests.
 #[derive(Clone)]
 pub struct Client {
     guard: Arc<Guard>,
+    resolve: Resolve,
     tls: TlsConnector,
     timeout: Duration,
 }
 
 impl Client {
-    pub fn new(guard: Arc<Guard>, timeout: Duration) -> Result<Self, rustls::Error> {
+    pub fn new(guard: Arc<Guard>, resolve: Resolve, timeout: Duration) -> Result<Self, rustls::Error> {
         let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { guard, tls: TlsConnector::from(Arc::new(config)), timeout })
+        Ok(Self { guard, resolve, tls: TlsConnector::from(Arc::new(config)), timeout })
     }
 
     /// Sends one message, over the connection if it is still open. Leaves the connection
@@ -265,10 +287,7 @@ impl Client {
         let resolved: Vec<SocketAddr> = match &target.host {
             Host::Ipv4(ip) => vec![((*ip), target.port).into()],
             Host::Ipv6(ip) => vec![((*ip), target.port).into()],
-            Host::Domain(name) => match tokio::net::lookup_host((name.as_str(), target.port)).await {
-                Ok(addresses) => addresses.collect(),
-                Err(error) => return Err(Failure::new(FailureKind::Dns, error)),
-            },
+            Host::Domain(name) => (self.resolve)(name.clone(), target.port).await.map_err(|error| Failure::new(FailureKind::Dns, error))?,
         };
         let allowed = self.guard.choose(resolved).map_err(|refused| Failure::new(FailureKind::AddressRefused, refused))?;
         let mut last = Failure::new(FailureKind::Dns, "the name has no address");

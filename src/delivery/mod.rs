@@ -5,7 +5,8 @@
 //! | [`lane`] | one endpoint's queue, connections and pace |
 //! | [`client`] | one signed POST |
 //! | [`address`] | which addresses are called |
-//! | [`sign`], [`shape`], [`schedule`] | signatures, bodies, and when to try again |
+//! | [`sign`], [`schedule`] | signatures, and when to try again |
+//! | [`shape`], [`referral_factory`] | bodies, in the shapes that receivers understand |
 //! | [`meter`] | what is counted |
 //!
 //! One task claims in batches for all lanes that have room, each lane sends by itself, and
@@ -18,6 +19,7 @@ pub mod address;
 pub mod client;
 pub mod lane;
 pub mod meter;
+pub mod referral_factory;
 pub mod schedule;
 pub mod shape;
 pub mod sign;
@@ -26,14 +28,15 @@ pub use address::Guard;
 pub use meter::Meter;
 
 use crate::engine::{
-    Engine, Error, Result,
+    Engine, Error, Result, Space, campaign,
     delivery::{self, Claim, Claimed, Clamp, LEASE, Record, Release, Skip, SkipTaken, StepReplay, Tried, Want},
     endpoint::{DISABLE_AFTER_MS, Endpoint, EndpointStatus, Failing, Gone, Recovered, Shape, SkipReason, WARN_AFTER_MS},
-    random_bytes,
+    feed::Event,
+    number, random_bytes,
 };
 use bytes::Bytes;
 use client::{Client, Target};
-use goodword_core::{ids::EventId, time::Timestamp};
+use goodword_core::time::Timestamp;
 use goodword_store as store;
 use lane::{Health, Job, Lane};
 use std::{
@@ -69,6 +72,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Settings {
     pub guard: Arc<Guard>,
+    pub resolve: client::Resolve,
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     pub timeout: Duration,
 }
@@ -76,7 +80,7 @@ pub struct Settings {
 impl Settings {
     pub fn new(engine: &Engine, guard: Arc<Guard>) -> Self {
         let engine = engine.clone();
-        Self { guard, clock: Arc::new(move || engine.wall()), timeout: client::TIMEOUT }
+        Self { guard, resolve: client::resolve(), clock: Arc::new(move || engine.wall()), timeout: client::TIMEOUT }
     }
 }
 
@@ -113,7 +117,8 @@ pub struct Dispatcher {
 impl Dispatcher {
     /// Starts to deliver.
     pub fn start(engine: &Engine, settings: Settings, meter: Arc<Meter>) -> Result<Self> {
-        let client = Client::new(settings.guard, settings.timeout).map_err(|error| Error::Store(store::Error::Database(error.to_string())))?;
+        let client =
+            Client::new(settings.guard, settings.resolve, settings.timeout).map_err(|error| Error::Store(store::Error::Database(error.to_string())))?;
         let (tried, results) = mpsc::channel(TRIED_MAX);
         let node = uuid::Builder::from_random_bytes(random_bytes()).into_uuid();
         let station = Arc::new(Station { engine: engine.clone(), client, clock: settings.clock, tried, meter, node });
@@ -162,9 +167,16 @@ struct Loop {
     station: Arc<Station>,
     lanes: Lanes,
     /// Bodies of events, for the next endpoint that wants the same one.
-    bodies: HashMap<(Uuid, Shape), (Arc<str>, Bytes)>,
+    bodies: HashMap<BodyKey, (Arc<str>, Bytes)>,
     bodies_since: Instant,
     counted_at: Option<Instant>,
+}
+
+/// The event; and the endpoint, where its body is not the native one.
+type BodyKey = (Uuid, Option<Uuid>);
+
+fn body_key(claimed: &Claimed, shaped: &HashMap<Uuid, Arc<Lane>>) -> BodyKey {
+    (claimed.event.uuid(), shaped.contains_key(&claimed.endpoint).then_some(claimed.endpoint))
 }
 
 impl Loop {
@@ -264,18 +276,15 @@ impl Loop {
         let until = Instant::now() + LEASE;
         let claim = Claim { wants: wants.iter().map(|(_, want)| want.clone()).collect(), node: self.station.node, now: self.now() };
         let claimed = self.station.engine.store().write(claim).await?;
-        let mut shapes: HashMap<Uuid, Shape> = HashMap::new();
-        for (lane, _) in &wants {
-            shapes.insert(lane.id, lane.target().shape);
-        }
-        self.load(&claimed, &shapes).await?;
+        let shaped: HashMap<Uuid, Arc<Lane>> =
+            wants.iter().filter(|(lane, _)| lane.endpoint().shape != Shape::Native).map(|(lane, _)| (lane.id, lane.clone())).collect();
+        self.load(&claimed, &shaped).await?;
         let mut jobs: HashMap<Uuid, Vec<Job>> = HashMap::new();
         let mut erased = Vec::new();
         let mut counts: HashMap<Uuid, usize> = HashMap::new();
         for claimed in claimed {
             *counts.entry(claimed.endpoint).or_default() += 1;
-            let shape = shapes.get(&claimed.endpoint).copied().unwrap_or(Shape::Native);
-            match self.bodies.get(&(claimed.event.uuid(), shape)) {
+            match self.bodies.get(&body_key(&claimed, &shaped)) {
                 Some((id, body)) => jobs.entry(claimed.endpoint).or_default().push(Job { id: id.clone(), body: body.clone(), until, claimed }),
                 None => erased.push(claimed.seq),
             }
@@ -293,24 +302,27 @@ impl Loop {
         Ok(())
     }
 
-    /// Reads and writes out the bodies that are not there yet.
-    async fn load(&mut self, claimed: &[Claimed], shapes: &HashMap<Uuid, Shape>) -> Result<()> {
-        let mut missing: HashMap<crate::engine::Space, HashSet<EventId>> = HashMap::new();
-        let shape_of = |claimed: &Claimed| shapes.get(&claimed.endpoint).copied().unwrap_or(Shape::Native);
+    /// Reads and writes out the bodies that are not there yet. `shaped` are the lanes with a shape of their own.
+    async fn load(&mut self, claimed: &[Claimed], shaped: &HashMap<Uuid, Arc<Lane>>) -> Result<()> {
+        let mut missing: HashMap<Space, HashMap<Uuid, HashSet<Option<Uuid>>>> = HashMap::new();
         for claimed in claimed {
-            if !self.bodies.contains_key(&(claimed.event.uuid(), shape_of(claimed))) {
-                missing.entry(claimed.space).or_default().insert(claimed.event);
+            let key = body_key(claimed, shaped);
+            if !self.bodies.contains_key(&key) {
+                missing.entry(claimed.space).or_default().entry(key.0).or_default().insert(key.1);
             }
         }
-        let wanted: HashSet<Shape> = shapes.values().copied().collect();
-        for (space, ids) in missing {
-            for event in self.station.engine.events_of(space, ids.into_iter().map(|id| id.uuid()).collect()).await? {
+        for (space, wanted) in missing {
+            for event in self.station.engine.events_of(space, wanted.keys().copied().collect()).await? {
                 if event.is_erased() {
                     continue;
                 }
-                for &shape in &wanted {
-                    match shape::render(shape, &event) {
-                        Ok(body) => drop(self.bodies.insert((event.id.uuid(), shape), (event.id.to_string().into(), body))),
+                for to in wanted.get(&event.id.uuid()).into_iter().flatten() {
+                    let body = match to.as_ref().and_then(|id| shaped.get(id)) {
+                        None => shape::native(&event),
+                        Some(lane) => self.shaped(space, lane, &event).await?,
+                    };
+                    match body {
+                        Ok(body) => drop(self.bodies.insert((event.id.uuid(), *to), (event.id.to_string().into(), body))),
                         Err(error) => tracing::error!(%error, event = %event.id, "an event cannot be written out"),
                     }
                 }
@@ -319,9 +331,33 @@ impl Loop {
         Ok(())
     }
 
+    /// The body of an event for an endpoint that has a shape of its own.
+    async fn shaped(&self, space: Space, lane: &Lane, event: &Event) -> Result<serde_json::Result<Bytes>> {
+        let (endpoint, target) = (lane.endpoint(), lane.target());
+        let (shared, id) = (self.station.engine.shared_arc(), event.campaign_id);
+        // Configurations are kept in memory; the rest is two rows.
+        let beside = self.station.engine.read(move |tx| {
+            Box::pin(async move {
+                let campaign = match id {
+                    Some(id) => campaign::find(tx, &shared, space, id).await?,
+                    None => None,
+                };
+                Ok((campaign, number::definitions(tx, space).await?))
+            })
+        });
+        let (campaign, definitions) = beside.await?;
+        let beside = referral_factory::Beside {
+            public_url: &self.station.engine.shared().public_url,
+            campaign: campaign.as_ref().map(|campaign| (campaign.number, campaign.settings())),
+            definitions: &definitions,
+        };
+        Ok(shape::shaped(endpoint.shape, endpoint.layout.as_ref(), &target.credentials, event, &beside))
+    }
+
     /// The lane of an endpoint; or why there is none.
-    async fn lane(&self, id: Uuid) -> Result<std::result::Result<Arc<Lane>, SkipReason>> {
-        let registry = &self.station.engine.shared().endpoints;
+    async fn lane(&mut self, id: Uuid) -> Result<std::result::Result<Arc<Lane>, SkipReason>> {
+        let engine = self.station.engine.clone();
+        let registry = &engine.shared().endpoints;
         let mut known = registry.known().get(id).cloned();
         if known.is_none() {
             // It may have been made a moment ago, on another node.
@@ -338,6 +374,8 @@ impl Loop {
             Some(lane) => {
                 let target = self.target(&endpoint)?;
                 lane.change(endpoint, target);
+                // It may want other bodies now.
+                self.bodies.retain(|(_, of), _| *of != Some(id));
                 Ok(Ok(lane))
             }
             None => {

@@ -7,14 +7,14 @@
 
 use super::{
     Engine, Error, Result, Space,
-    endpoint::{self, EndpointStatus, SkipReason},
+    endpoint::{self, About, EndpointStatus, SkipReason},
     event::EventType,
     feed::{self, Event},
     list::{Listing, Page, Query},
     work::{Act, Work},
 };
 use goodword_core::{
-    ids::{DeliveryId, EndpointId, EventId, ReplayId},
+    ids::{DeliveryId, EndpointId, EventId, ReplayId, RewardDefinitionId},
     time::Timestamp,
 };
 use goodword_store::{self as store, Arg, Command, Row, Tx, Type, Value};
@@ -361,7 +361,7 @@ impl Command for StepReplay {
         let mut queued = 0;
         let mut rows = Vec::new();
         if let Some(endpoint) = &endpoint {
-            // The data is needed only where the person's source decides.
+            // The data is needed only where the person's source or the reward's definition decides.
             let sql = "SELECT id, type, campaign_id, participant_id, source, CASE WHEN $4 THEN body END, txid, seq FROM events WHERE space = $1 AND id > $2 AND id < $3 ORDER BY id LIMIT $5";
             let read = |row: &Row<'_>| {
                 Ok((
@@ -374,8 +374,8 @@ impl Command for StepReplay {
                     (row.get::<i64>(6)?, row.get::<i64>(7)?),
                 ))
             };
-            let by_person = endpoint.person_source.is_some();
-            rows = tx.fetch(sql, &[space.into(), after.into(), first_of(replay.until).into(), by_person.into(), REPLAY_STEP.into()], read).await?;
+            let by_data = endpoint.person_source.is_some() || endpoint.definition.is_some();
+            rows = tx.fetch(sql, &[space.into(), after.into(), first_of(replay.until).into(), by_data.into(), REPLAY_STEP.into()], read).await?;
         }
         let last = rows.last().map(|row| row.0);
         let more = rows.len() as i64 == REPLAY_STEP;
@@ -383,9 +383,11 @@ impl Command for StepReplay {
         rows.sort_by_key(|row| row.6);
         for (event, kind, campaign, participant, source, body, _) in rows {
             let (Some(kind), Some(endpoint)) = (kind, &endpoint) else { continue };
-            let about = body.as_deref().and_then(person_source).unwrap_or(source);
+            let (person, definition) = body.as_deref().map(decisive).unwrap_or_default();
+            let source = person.as_deref().unwrap_or(&source);
+            let about = About { kind, campaign: campaign.map(goodword_core::ids::Id::from_uuid), source, definition, itself: None };
             // Tests of endpoints are for one of them, at one time.
-            if kind == EventType::EndpointTested || !endpoint.wants(kind, campaign.map(goodword_core::ids::Id::from_uuid), &about, None) {
+            if kind == EventType::EndpointTested || !endpoint.wants(about) {
                 continue;
             }
             let id = endpoint::delivery_id(EventId::from_uuid(event), endpoint.id);
@@ -417,20 +419,26 @@ impl Command for StepReplay {
     }
 }
 
-/// Where the person of an event came from, as [`super::view::EventData::person_source`] has it.
-fn person_source(body: &str) -> Option<String> {
+/// Where the person of an event came from, as [`super::view::EventData::person_source`] has it, and the
+/// definition of its reward.
+fn decisive(body: &str) -> (Option<String>, Option<RewardDefinitionId>) {
     #[derive(Deserialize)]
     struct Person {
         source: String,
     }
     #[derive(Deserialize)]
-    struct About {
+    struct Data {
         lead: Option<Person>,
         referrer: Option<Person>,
         visit: Option<Person>,
+        reward: Option<Reward>,
     }
-    let about: About = serde_json::from_str(body).ok()?;
-    about.lead.or(about.referrer).or(about.visit).map(|person| person.source)
+    #[derive(Deserialize)]
+    struct Reward {
+        definition_id: RewardDefinitionId,
+    }
+    let Ok(data) = serde_json::from_str::<Data>(body) else { return (None, None) };
+    (data.lead.or(data.referrer).or(data.visit).map(|person| person.source), data.reward.map(|reward| reward.definition_id))
 }
 
 // ---------------------------------------------------------------- what the dispatcher does

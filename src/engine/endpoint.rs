@@ -20,7 +20,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use goodword_core::{
     Invalid,
     decide::Decision,
-    ids::{CampaignId, DeliveryId, EndpointId, EventId},
+    ids::{CampaignId, DeliveryId, EndpointId, EventId, RewardDefinitionId},
     text::WebUrl,
     time::{HOUR_MS, Timestamp},
 };
@@ -28,7 +28,7 @@ use goodword_store::{self as store, Row, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     str::FromStr,
     sync::{
@@ -132,25 +132,103 @@ impl SkipReason {
 }
 
 /// How an event is written for a receiver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// The envelope of `/v1/events`.
+    #[default]
     Native,
+    /// The same on one level: `lead_email`, `campaign_name`.
+    Flat,
+    /// The user or the reward as Referral Factory shows them, with the referrer.
+    ReferralFactory,
 }
 
 impl Shape {
-    pub const ALL: [Self; 1] = [Self::Native];
+    pub const ALL: [Self; 3] = [Self::Native, Self::Flat, Self::ReferralFactory];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Native => "native",
+            Self::Flat => "flat",
+            Self::ReferralFactory => "referral_factory",
         }
     }
 
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|shape| shape.as_str() == word)
     }
+}
+
+/// How a body is sent that is not in the native shape. The native one is always a POST.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// As a JSON document.
+    #[default]
+    Post,
+    /// As parameters in the address; the signature is over these parameters.
+    Get,
+}
+
+/// What goes into a body that is not in the native shape.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Layout {
+    pub method: Method,
+    /// The fields to send, under which names; left out, it is all of them under their own.
+    #[schema(min_items = 1, max_items = 100)]
+    pub fields: Option<Vec<LayoutField>>,
+    /// Texts that are added to every body.
+    pub constants: BTreeMap<String, String>,
+}
+
+/// One field of a body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LayoutField {
+    /// A field of the flat body: `lead_email`; in the shape of Referral Factory `email`, `referrer_email`.
+    #[schema(min_length = 1, max_length = 100)]
+    pub field: String,
+    /// What the receiver calls it; left out, it keeps its name.
+    #[serde(default, rename = "as")]
+    #[schema(min_length = 1, max_length = 100)]
+    pub name: Option<String>,
+}
+
+/// Fields and constants of a layout, each; and credentials.
+const LAYOUT_MAX: usize = 100;
+/// The bytes of all constants, or of all credentials: they are sent with every event.
+const CONSTANTS_BYTES_MAX: usize = 8 * 1024;
+
+impl Layout {
+    fn check(&self) -> Result<()> {
+        let is_name = |name: &str| (1..=100).contains(&name.len()) && !name.chars().any(char::is_control);
+        let fields = self.fields.as_deref().unwrap_or_default();
+        let names: Vec<&str> =
+            fields.iter().map(|field| field.name.as_deref().unwrap_or(&field.field)).chain(self.constants.keys().map(String::as_str)).collect();
+        let invalid = |expected: String| Err(Error::Invalid { field: "/layout".into(), expected });
+        if self.fields.as_ref().is_some_and(Vec::is_empty) {
+            return invalid("at least one field, or no list for all of them".into());
+        }
+        if fields.len() > LAYOUT_MAX || self.constants.len() > LAYOUT_MAX {
+            return invalid(format!("at most {LAYOUT_MAX} fields and as many constants"));
+        }
+        if !names.iter().copied().chain(fields.iter().map(|field| field.field.as_str())).all(is_name) {
+            return invalid("names of 1 to 100 characters".into());
+        }
+        if let Some(name) = names.iter().enumerate().find_map(|(i, name)| names[..i].contains(name).then_some(name)) {
+            return invalid(format!("each name once; {name:?} is there twice"));
+        }
+        if bytes(self.constants.iter()) > CONSTANTS_BYTES_MAX {
+            return invalid(format!("constants with at most {CONSTANTS_BYTES_MAX} bytes together"));
+        }
+        Ok(())
+    }
+}
+
+fn bytes<'a>(pairs: impl Iterator<Item = (&'a String, &'a String)>) -> usize {
+    pairs.map(|(name, value)| name.len() + value.len() + 4).sum()
 }
 
 /// A secret that deliveries are signed with: `whsec_` and 24 to 64 bytes in base64, as
@@ -199,12 +277,15 @@ pub struct Endpoint {
     /// `None` is all but those that must be asked for.
     pub types: Option<Vec<EventType>>,
     pub campaign: Option<CampaignId>,
-    /// The source of the person (or, where an event is about nobody, of the event).
+    /// Sources of the person (or, where an event is about nobody, of the event), with commas between.
     pub person_source: Option<String>,
+    /// Only events about rewards of this definition.
+    pub definition: Option<RewardDefinitionId>,
     pub in_order: bool,
     pub rate_per_second: Option<u32>,
     pub concurrency: u32,
     pub shape: Shape,
+    pub layout: Option<Layout>,
     pub status: EndpointStatus,
     pub failing_since: Option<Timestamp>,
     pub warned_at: Option<Timestamp>,
@@ -214,11 +295,25 @@ pub struct Endpoint {
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     sealed_headers: Option<Vec<u8>>,
+    sealed_credentials: Option<Vec<u8>>,
     sealed_secret: Vec<u8>,
     sealed_previous: Option<Vec<u8>>,
 }
 
-const SELECT: &str = "SELECT space, id, url, description, types, campaign_id, person_source, in_order, rate_per_second, concurrency, shape, status, failing_since, warned_at, previous_until, source, created_by, created_at, updated_at, headers, secret, previous_secret FROM endpoints";
+/// What decides whether an endpoint is told an event.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    pub kind: EventType,
+    pub campaign: Option<CampaignId>,
+    /// Of the person, or of the event where it is about nobody.
+    pub source: &'a str,
+    /// Of the reward.
+    pub definition: Option<RewardDefinitionId>,
+    /// The endpoint itself, which is not told about itself.
+    pub itself: Option<EndpointId>,
+}
+
+const SELECT: &str = "SELECT space, id, url, description, types, campaign_id, person_source, in_order, rate_per_second, concurrency, shape, status, failing_since, warned_at, previous_until, source, created_by, created_at, updated_at, headers, secret, previous_secret, credentials, layout, definition_id FROM endpoints";
 
 fn read(row: &Row<'_>) -> store::Result<Endpoint> {
     let broken = |what: &str| store::Error::Database(format!("an endpoint has an unknown {what}"));
@@ -246,6 +341,9 @@ fn read(row: &Row<'_>) -> store::Result<Endpoint> {
         sealed_headers: row.get(19)?,
         sealed_secret: row.get(20)?,
         sealed_previous: row.get(21)?,
+        sealed_credentials: row.get(22)?,
+        layout: row.get::<Option<String>>(23)?.map(|text| serde_json::from_str(&text)).transpose().map_err(|_| broken("layout"))?,
+        definition: row.get::<Option<Uuid>>(24)?.map(RewardDefinitionId::from_uuid),
     })
 }
 
@@ -257,6 +355,17 @@ const fn headers_place(id: &EndpointId) -> Place<'_> {
     Place { column: "endpoints.headers", id }
 }
 
+const fn credentials_place(id: &EndpointId) -> Place<'_> {
+    Place { column: "endpoints.credentials", id }
+}
+
+/// Pairs as they were sealed.
+fn open_pairs(vault: &Vault, place: Place<'_>, sealed: Option<&Vec<u8>>) -> Result<Vec<(String, String)>> {
+    let Some(sealed) = sealed else { return Ok(Vec::new()) };
+    let plain = vault.open(place, sealed)?;
+    serde_json::from_slice(&plain).map_err(|_| store::Error::Database(format!("{} cannot be read", place.column)).into())
+}
+
 impl Endpoint {
     /// The secrets to sign with, the current one first.
     pub fn secrets(&self, vault: &Vault, now: Timestamp) -> Result<Vec<SigningSecret>> {
@@ -266,9 +375,12 @@ impl Endpoint {
 
     /// Its own headers, which may hold credentials.
     pub fn headers(&self, vault: &Vault) -> Result<Vec<(String, String)>> {
-        let Some(sealed) = &self.sealed_headers else { return Ok(Vec::new()) };
-        let plain = vault.open(headers_place(&self.id), sealed)?;
-        serde_json::from_slice(&plain).map_err(|_| store::Error::Database("an endpoint's headers cannot be read".into()).into())
+        open_pairs(vault, headers_place(&self.id), self.sealed_headers.as_ref())
+    }
+
+    /// What is added to its bodies and never shown.
+    pub fn credentials(&self, vault: &Vault) -> Result<Vec<(String, String)>> {
+        open_pairs(vault, credentials_place(&self.id), self.sealed_credentials.as_ref())
     }
 
     /// As events name it.
@@ -276,16 +388,17 @@ impl Endpoint {
         view::EndpointRef { id: self.id, url: self.url.clone(), status: self.status, failing_since: self.failing_since }
     }
 
-    /// Whether it is to be told. `about` is the source of the person or of the event.
-    pub fn wants(&self, kind: EventType, campaign: Option<CampaignId>, about: &str, itself: Option<EndpointId>) -> bool {
+    /// Whether it is to be told.
+    pub fn wants(&self, about: About<'_>) -> bool {
         let listed = match &self.types {
-            Some(types) => types.contains(&kind),
-            None => !kind.is_opt_in(),
+            Some(types) => types.contains(&about.kind),
+            None => !about.kind.is_opt_in(),
         };
         listed
-            && self.campaign.is_none_or(|wanted| campaign == Some(wanted))
-            && self.person_source.as_ref().is_none_or(|wanted| wanted == about)
-            && itself != Some(self.id)
+            && self.campaign.is_none_or(|wanted| about.campaign == Some(wanted))
+            && self.person_source.as_ref().is_none_or(|wanted| wanted.split(',').any(|word| word == about.source))
+            && self.definition.is_none_or(|wanted| about.definition == Some(wanted))
+            && about.itself != Some(self.id)
     }
 }
 
@@ -447,6 +560,8 @@ pub struct EndpointFilter {
     pub url: Option<String>,
     pub status: Option<EndpointStatus>,
     pub source: Option<String>,
+    pub definition: Option<RewardDefinitionId>,
+    pub created_by: Option<String>,
 }
 
 pub async fn list(tx: &mut Tx<'_>, space: Space, filter: &EndpointFilter, page: &Page) -> Result<Listing<Endpoint>> {
@@ -460,6 +575,12 @@ pub async fn list(tx: &mut Tx<'_>, space: Space, filter: &EndpointFilter, page: 
     }
     if let Some(source) = &filter.source {
         query.and_text("source =", source);
+    }
+    if let Some(id) = filter.definition {
+        query.and_id("definition_id =", id.uuid());
+    }
+    if let Some(actor) = &filter.created_by {
+        query.and_text("created_by =", actor);
     }
     query.page_by_id(tx, page, read, |endpoint| endpoint.id.uuid()).await
 }
@@ -493,7 +614,11 @@ pub struct Terms {
     pub types: Option<Option<Vec<EventType>>>,
     pub campaign: Option<Option<CampaignId>>,
     pub person_source: Option<Option<String>>,
+    pub definition: Option<Option<RewardDefinitionId>>,
     pub headers: Option<Vec<(String, String)>>,
+    pub shape: Option<Shape>,
+    pub layout: Option<Option<Layout>>,
+    pub credentials: Option<Vec<(String, String)>>,
     pub in_order: Option<bool>,
     pub rate_per_second: Option<Option<u32>>,
     pub concurrency: Option<u32>,
@@ -511,9 +636,21 @@ impl Terms {
             return invalid("/event_types", "at least one type, or no list for all of them".into());
         }
         if let Some(Some(source)) = &self.person_source
-            && !(1..=40).contains(&source.len())
+            && !((1..=400).contains(&source.len()) && source.split(',').all(|word| (1..=40).contains(&word.len())))
         {
-            return invalid("/person_source", "1 to 40 characters".into());
+            return invalid("/person_source", "a word of 1 to 40 characters, or several with commas between".into());
+        }
+        if let Some(Some(layout)) = &self.layout {
+            layout.check()?;
+        }
+        if let Some(credentials) = &self.credentials {
+            let is_name = |name: &str| (1..=100).contains(&name.len()) && !name.chars().any(char::is_control);
+            if credentials.len() > LAYOUT_MAX || bytes(credentials.iter().map(|(name, value)| (name, value))) > CONSTANTS_BYTES_MAX {
+                return invalid("/credentials", format!("at most {LAYOUT_MAX} with {CONSTANTS_BYTES_MAX} bytes together"));
+            }
+            if !credentials.iter().all(|(name, _)| is_name(name)) {
+                return invalid("/credentials", "names of 1 to 100 characters".into());
+            }
         }
         if self.concurrency.is_some_and(|n| !(1..=CONCURRENCY_MAX).contains(&n)) {
             return invalid("/concurrency", format!("1 to {CONCURRENCY_MAX}"));
@@ -524,8 +661,7 @@ impl Terms {
             return invalid("/rate_per_second", "1 to 100000".into());
         }
         let Some(headers) = &self.headers else { return Ok(()) };
-        let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-        if headers.len() > HEADERS_MAX || bytes > HEADERS_BYTES_MAX {
+        if headers.len() > HEADERS_MAX || bytes(headers.iter().map(|(name, value)| (name, value))) > HEADERS_BYTES_MAX {
             return invalid("/headers", format!("at most {HEADERS_MAX} headers with {HEADERS_BYTES_MAX} bytes together"));
         }
         for (name, value) in headers {
@@ -539,6 +675,21 @@ impl Terms {
         }
         Ok(())
     }
+}
+
+/// The native body is what it is.
+fn check_shape(shape: Shape, has_layout: bool, has_credentials: bool) -> Result<()> {
+    let field = match shape {
+        Shape::Native if has_layout => "/layout",
+        Shape::Native if has_credentials => "/credentials",
+        _ => return Ok(()),
+    };
+    Err(Error::Invalid { field: field.into(), expected: "another shape than native, whose body is always the same".into() })
+}
+
+/// The definition of a reward that is wanted must be there.
+async fn check_definition(work: &mut Work<'_, '_>, id: RewardDefinitionId) -> Result<()> {
+    super::campaign::of_definition(work.tx, work.shared, work.context.space, id).await.map(drop)
 }
 
 /// Headers that belong to the protocol, the body or the signature.
@@ -557,7 +708,6 @@ fn is_reserved(name: &str) -> bool {
 pub struct Create {
     pub url: WebUrl,
     pub terms: Terms,
-    pub shape: Shape,
     /// Where the endpoint comes from: `api`, `n8n`, `make`, `zapier`.
     pub source: String,
     pub secret: SigningSecret,
@@ -583,12 +733,21 @@ impl Act for Create {
         if let Some(Some(campaign)) = self.terms.campaign {
             super::campaign::get(work.tx, work.shared, space, campaign).await?;
         }
+        if let Some(Some(definition)) = self.terms.definition {
+            check_definition(work, definition).await?;
+        }
+        let shape = self.terms.shape.unwrap_or_default();
+        let layout = self.terms.layout.as_ref().and_then(Option::as_ref);
+        let credentials = self.terms.credentials.as_deref().unwrap_or_default();
+        check_shape(shape, layout.is_some(), !credentials.is_empty())?;
         let sql = "SELECT id FROM endpoints WHERE space = $1 AND created_by = $2 AND url = $3 AND deleted_at IS NULL FOR UPDATE";
         let before = work.tx.fetch_one(sql, &[space.into(), (&*actor).into(), self.url.as_str().into()], |row| row.get::<Uuid>(0)).await?;
         let id = before.map_or_else(|| work.mint.id(), EndpointId::from_uuid);
         let vault = &work.shared.vault;
         let secret = vault.seal(secret_place(&id), self.secret.bytes())?;
-        let headers = seal_headers(vault, &id, self.terms.headers.as_deref().unwrap_or_default())?;
+        let headers = seal_pairs(vault, headers_place(&id), self.terms.headers.as_deref().unwrap_or_default())?;
+        let credentials = seal_pairs(vault, credentials_place(&id), credentials)?;
+        let layout = layout.map(layout_text).transpose()?;
         let types = words(self.terms.types.as_ref().and_then(Option::as_ref));
         if before.is_none() {
             let count =
@@ -600,11 +759,12 @@ impl Act for Create {
         // Two requests with the same address at the same time: the later one replaces.
         work.tx
             .execute(
-                "INSERT INTO endpoints (space, id, url, description, types, campaign_id, person_source, headers, secret, in_order, rate_per_second, concurrency, shape, status, source, created_by, created_at, updated_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'active', $14, $15, $16, $16)
+                "INSERT INTO endpoints (space, id, url, description, types, campaign_id, person_source, headers, secret, in_order, rate_per_second, concurrency, shape, status, source, created_by, created_at, updated_at, credentials, layout, definition_id)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'active', $14, $15, $16, $16, $17, $18, $19)
                  ON CONFLICT (space, id) DO UPDATE SET description = excluded.description, types = excluded.types, campaign_id = excluded.campaign_id, person_source = excluded.person_source,
                     headers = excluded.headers, secret = excluded.secret, previous_secret = NULL, previous_until = NULL, in_order = excluded.in_order, rate_per_second = excluded.rate_per_second,
-                    concurrency = excluded.concurrency, shape = excluded.shape, status = 'active', failing_since = NULL, warned_at = NULL, source = excluded.source, updated_at = excluded.updated_at",
+                    concurrency = excluded.concurrency, shape = excluded.shape, status = 'active', failing_since = NULL, warned_at = NULL, source = excluded.source, updated_at = excluded.updated_at,
+                    credentials = excluded.credentials, layout = excluded.layout, definition_id = excluded.definition_id",
                 &[
                     space.into(),
                     id.uuid().into(),
@@ -618,10 +778,13 @@ impl Act for Create {
                     self.terms.in_order.unwrap_or(false).into(),
                     self.terms.rate_per_second.flatten().into(),
                     self.terms.concurrency.unwrap_or(CONCURRENCY_DEFAULT).into(),
-                    self.shape.as_str().into(),
+                    shape.as_str().into(),
                     self.source.as_str().into(),
                     (&*actor).into(),
                     now.into(),
+                    sealed(credentials.as_ref()),
+                    layout.as_deref().into(),
+                    self.terms.definition.flatten().map(|id| id.uuid()).into(),
                 ],
             )
             .await?;
@@ -651,12 +814,23 @@ impl Act for Update {
             super::campaign::get(work.tx, work.shared, work.context.space, campaign).await?;
         }
         let headers = match &self.terms.headers {
-            Some(headers) => seal_headers(&work.shared.vault, &self.id, headers)?,
+            Some(headers) => seal_pairs(&work.shared.vault, headers_place(&self.id), headers)?,
             None => before.sealed_headers.clone(),
         };
+        let credentials = match &self.terms.credentials {
+            Some(credentials) => seal_pairs(&work.shared.vault, credentials_place(&self.id), credentials)?,
+            None => before.sealed_credentials.clone(),
+        };
+        if let Some(Some(definition)) = self.terms.definition {
+            check_definition(work, definition).await?;
+        }
         let terms = &self.terms;
         let types = words(terms.types.as_ref().map_or(before.types.as_ref(), Option::as_ref));
         let url = self.url.as_ref().map_or(before.url.as_str(), WebUrl::as_str);
+        let shape = terms.shape.unwrap_or(before.shape);
+        let layout = terms.layout.as_ref().map_or(before.layout.as_ref(), Option::as_ref);
+        check_shape(shape, layout.is_some(), credentials.is_some())?;
+        let layout = layout.map(layout_text).transpose()?;
         let status = match self.enabled {
             Some(true) => EndpointStatus::Active,
             Some(false) => EndpointStatus::Disabled,
@@ -668,7 +842,8 @@ impl Act for Update {
             .tx
             .execute(
                 "UPDATE endpoints SET url = $3, description = $4, types = $5, campaign_id = $6, person_source = $7, headers = $8, in_order = $9, rate_per_second = $10,
-                    concurrency = $11, status = $12, failing_since = $13, warned_at = $14, updated_at = $15 WHERE space = $1 AND id = $2",
+                    concurrency = $11, status = $12, failing_since = $13, warned_at = $14, updated_at = $15,
+                    shape = $16, layout = $17, credentials = $18, definition_id = $19 WHERE space = $1 AND id = $2",
                 &[
                     work.context.space.into(),
                     self.id.uuid().into(),
@@ -685,6 +860,10 @@ impl Act for Update {
                     failing_since.map(Timestamp::ms).into(),
                     warned_at.map(Timestamp::ms).into(),
                     work.context.wall.ms().into(),
+                    shape.as_str().into(),
+                    layout.as_deref().into(),
+                    sealed(credentials.as_ref()),
+                    terms.definition.unwrap_or(before.definition).map(|id| id.uuid()).into(),
                 ],
             )
             .await;
@@ -806,6 +985,7 @@ impl Act for Failing {
         if disable {
             work.ring.push(self.id.uuid());
             tell(work, EventType::EndpointDisabled, &endpoint)?;
+            tell_of_integration(work, &endpoint)?;
         }
         Ok(())
     }
@@ -863,13 +1043,25 @@ impl Act for Gone {
             .await?;
         work.ring.push(self.id.uuid());
         changed(work).await?;
-        tell(work, EventType::EndpointGone, &Endpoint { status: EndpointStatus::Gone, ..before })
+        let endpoint = Endpoint { status: EndpointStatus::Gone, ..before };
+        tell(work, EventType::EndpointGone, &endpoint)?;
+        tell_of_integration(work, &endpoint)
     }
 }
 
 fn tell(work: &mut Work<'_, '_>, kind: EventType, endpoint: &Endpoint) -> Result<()> {
     let data = view::EventData { endpoint: Some(endpoint.reference()), ..Default::default() };
     work.emit(kind, &endpoint.id, None, &data)
+}
+
+/// Whoever made the endpoint by hand knows it as one; what a tool has registered is known as that tool.
+fn tell_of_integration(work: &mut Work<'_, '_>, endpoint: &Endpoint) -> Result<()> {
+    if matches!(endpoint.source.as_str(), "api" | "cli") {
+        return Ok(());
+    }
+    let integration = view::IntegrationRef { name: endpoint.source.clone(), endpoint_id: endpoint.id, status: endpoint.status };
+    let data = view::EventData { endpoint: Some(endpoint.reference()), integration: Some(integration), ..Default::default() };
+    work.emit(EventType::IntegrationDisconnected, &endpoint.id, None, &data)
 }
 
 /// Nodes must read the list again.
@@ -895,12 +1087,16 @@ fn words(types: Option<&Vec<EventType>>) -> Option<String> {
     types.map(|types| types.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" "))
 }
 
-fn seal_headers(vault: &Vault, id: &EndpointId, headers: &[(String, String)]) -> Result<Option<Vec<u8>>> {
-    if headers.is_empty() {
+fn seal_pairs(vault: &Vault, place: Place<'_>, pairs: &[(String, String)]) -> Result<Option<Vec<u8>>> {
+    if pairs.is_empty() {
         return Ok(None);
     }
-    let plain = serde_json::to_vec(headers).map_err(|error| store::Error::Database(error.to_string()))?;
-    vault.seal(headers_place(id), &plain).map(Some)
+    let plain = serde_json::to_vec(pairs).map_err(|error| store::Error::Database(error.to_string()))?;
+    vault.seal(place, &plain).map(Some)
+}
+
+fn layout_text(layout: &Layout) -> Result<String> {
+    Ok(serde_json::to_string(layout).map_err(|error| store::Error::Database(error.to_string()))?)
 }
 
 #[cfg(test)]

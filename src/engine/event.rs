@@ -67,6 +67,7 @@ events! {
     EndpointFailing "endpoint.failing" "Endpoint Failing" "Triggers when an endpoint has taken nothing for a day.";
     EndpointDisabled "endpoint.disabled" "Endpoint Disabled" "Triggers when an endpoint is switched off after five days of failures.";
     EndpointGone "endpoint.gone" "Endpoint Gone" "Triggers when an endpoint has answered that nobody is there any more.";
+    IntegrationDisconnected "integration.disconnected" "Integration Disconnected" "Triggers when an automation that had registered for events takes them no longer.";
     EndpointTested "endpoint.tested" "Test" "Triggers when somebody asks for a test of an endpoint, which alone receives it.";
 }
 

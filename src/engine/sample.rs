@@ -4,7 +4,8 @@ use super::{
     endpoint::EndpointStatus,
     event::EventType,
     view::{
-        Beneficiary, CampaignRef, CampaignState, Conversion, EndpointRef, EventData, Evidence, Lead, Referrer, ReferrerRef, ReferrerStatus, Reward, VisitRef,
+        Beneficiary, CampaignRef, CampaignState, Conversion, EndpointRef, EventData, Evidence, IntegrationRef, Lead, Referrer, ReferrerRef, ReferrerStatus,
+        Reward, VisitRef,
     },
     visit::Device,
 };
@@ -216,6 +217,11 @@ pub fn data(kind: EventType) -> EventData {
         E::EndpointFailing => EventData { endpoint: Some(endpoint(EndpointStatus::Failing)), ..EventData::default() },
         E::EndpointDisabled => EventData { endpoint: Some(endpoint(EndpointStatus::Disabled)), ..EventData::default() },
         E::EndpointGone => EventData { endpoint: Some(endpoint(EndpointStatus::Gone)), ..EventData::default() },
+        E::IntegrationDisconnected => EventData {
+            endpoint: Some(endpoint(EndpointStatus::Gone)),
+            integration: Some(IntegrationRef { name: "zapier".into(), endpoint_id: id(8), status: EndpointStatus::Gone }),
+            ..EventData::default()
+        },
         // A bit of everything, so that a receiver can be set up with it.
         E::EndpointTested => {
             EventData { endpoint: Some(endpoint(EndpointStatus::Active)), conversion: Some(conversion(true)), ..about_reward(RewardState::Due) }

@@ -243,6 +243,16 @@ pub struct EndpointRef {
     pub failing_since: Option<Timestamp>,
 }
 
+/// A tool that takes events, such as n8n, Make or Zapier, where an event is about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct IntegrationRef {
+    /// As it named itself: `n8n`, `make`, `zapier`.
+    pub name: String,
+    pub endpoint_id: EndpointId,
+    /// `gone` where it said that nobody is there any more, `disabled` after five days without an answer.
+    pub status: EndpointStatus,
+}
+
 /// What an event carries: everything that a receiver needs, so that no second request
 /// is necessary.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
@@ -255,6 +265,7 @@ pub struct EventData {
     pub reward: Option<Reward>,
     pub visit: Option<VisitRef>,
     pub endpoint: Option<EndpointRef>,
+    pub integration: Option<IntegrationRef>,
     pub evidence: Option<Evidence>,
     /// The money that moved: a conversion's or reward's amount; negative where it went back.
     pub moved: Option<Money>,

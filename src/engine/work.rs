@@ -3,7 +3,7 @@
 
 use super::{
     Error, Result, Shared, Space,
-    endpoint::{self, Endpoint, SkipReason},
+    endpoint::{self, About, Endpoint, SkipReason},
     event::EventType,
     view,
 };
@@ -12,7 +12,7 @@ use goodword_core::{
     condition::{Condition, Subject, Verdict},
     decide::{Decision, Outcome},
     explain::{Check, Reason},
-    ids::{CampaignId, DeliveryId, EndpointId, EventId, Mint, SignalId},
+    ids::{CampaignId, DeliveryId, EndpointId, EventId, Mint, RewardDefinitionId, SignalId},
     money::Money,
     reward::RewardState,
     time::Timestamp,
@@ -103,6 +103,8 @@ struct Told {
     body: String,
     /// Where the person came from that it is about.
     person_source: Option<String>,
+    /// Of the reward that it is about.
+    definition: Option<RewardDefinitionId>,
     to: To,
 }
 
@@ -387,6 +389,7 @@ impl Work<'_, '_> {
             count,
             body,
             person_source: data.person_source().map(str::to_owned),
+            definition: data.reward.as_ref().map(|reward| reward.definition_id),
             to,
         });
         Ok(event)
@@ -428,9 +431,9 @@ impl Work<'_, '_> {
         let now = self.context.wall.ms();
         let mut rows: Vec<[Arg<'_>; 12]> = Vec::new();
         for told in &self.told {
-            let about = told.person_source.as_deref().unwrap_or(&self.context.source);
+            let source = told.person_source.as_deref().unwrap_or(&self.context.source);
             let wanting = |endpoint: &&Endpoint| match &told.to {
-                To::Wanting { but } => endpoint.wants(told.kind, told.campaign, about, *but),
+                To::Wanting { but } => endpoint.wants(About { kind: told.kind, campaign: told.campaign, source, definition: told.definition, itself: *but }),
                 To::One(_) => false,
             };
             let one = match &told.to {

@@ -6,3 +6,4 @@ mod site;
 #[path = "../support/mod.rs"]
 mod support;
 mod vendor;
+mod webhooks;

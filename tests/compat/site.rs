@@ -21,6 +21,7 @@ use tokio::{
 
 pub struct Site {
     pub engine: Engine,
+    pub app: App,
     pub workspace: Workspace,
     pub url: String,
     /// A key that may do everything on the test side.
@@ -68,16 +69,17 @@ impl Site {
         let key = engine.create_key(workspace.test, "Test").await.unwrap().reveal().to_owned();
         let mut config = Config::default();
         (config.listen, config.compat_limit_per_minute) = (listener.local_addr().unwrap(), per_minute);
+        config.allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
         let app = App::new(engine.clone(), config);
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let router = routes::router(app.clone());
+        let (router, serving) = (routes::router(app.clone()), app.clone());
         let served = tokio::spawn(async move {
-            server::serve(listener, router, &app, async {
+            server::serve(listener, router, &serving, async {
                 let _ = stopped.await;
             })
             .await;
         });
-        Self { engine, key, workspace, url, stop: Some(stop), served }
+        Self { engine, app, key, workspace, url, stop: Some(stop), served }
     }
 
     pub async fn close(mut self) {

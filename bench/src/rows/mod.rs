@@ -6,6 +6,7 @@ pub mod redirect;
 pub mod scale;
 pub mod size;
 pub mod statistics;
+pub mod webhooks;
 
 use crate::{
     report::Figure,
@@ -46,6 +47,8 @@ pub const ALL: &[Measure] = &[
     Measure { name: "qualify", about: "durable qualification over HTTP on SQLite", run: qualify::sqlite, on_demand: false },
     Measure { name: "postgres", about: "durable qualification over HTTP on PostgreSQL", run: qualify::postgres, on_demand: false },
     Measure { name: "redirect", about: "a link that leads straight on, its visit recorded", run: redirect::measure, on_demand: false },
+    Measure { name: "webhooks", about: "from a request to the recorded attempt of each webhook, on SQLite", run: webhooks::sqlite, on_demand: false },
+    Measure { name: "webhooks-pg", about: "the same on PostgreSQL", run: webhooks::postgres, on_demand: false },
     Measure { name: "import", about: "an import of many referrers, while qualifications go on", run: import::measure, on_demand: false },
     Measure { name: "statistics", about: "statistics over many visits and leads", run: statistics::measure, on_demand: false },
     Measure { name: "scale", about: "cost, memory and start with a million people", run: scale::measure, on_demand: false },
