@@ -3,7 +3,7 @@
 use super::{Failure, Result};
 use bytes::Bytes;
 use futures_util::stream;
-use http_body_util::{BodyExt, Empty, StreamBody, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Frame, Incoming},
@@ -75,14 +75,7 @@ impl Client {
         }
         let status = response.status();
         let bytes = read(response, PROBLEM_BYTES_MAX).await.unwrap_or_default();
-        let problem: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let detail = problem["detail"].as_str().map_or_else(|| format!("the server answered {status}"), str::to_owned);
-        let failure = Failure::new(detail);
-        Err(match (problem["next_step"].as_str(), status) {
-            (Some(step), _) => failure.hint(step),
-            (None, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => failure.hint("Give an API key by --api-key or GOODWORD_API_KEY."),
-            _ => failure,
-        })
+        Err(refused(status, &serde_json::from_slice(&bytes).unwrap_or_default()))
     }
 
     async fn connect(&self) -> std::io::Result<Box<dyn Connection>> {
@@ -104,8 +97,29 @@ impl Client {
     }
 }
 
+/// The key that a server asks for.
+pub fn key(given: Option<String>) -> Result<String> {
+    let given = given.filter(|key| !key.is_empty());
+    given.ok_or_else(|| Failure::new("a running server asks for an API key").hint("Give it as GOODWORD_API_KEY, or by --api-key."))
+}
+
+/// What the problem tells that a server answered with.
+pub fn refused(status: StatusCode, problem: &serde_json::Value) -> Failure {
+    let detail = problem["detail"].as_str().map_or_else(|| format!("the server answered {status}"), str::to_owned);
+    let failure = Failure::new(detail);
+    match (problem["next_step"].as_str(), status) {
+        (Some(step), _) => failure.hint(step),
+        (None, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => failure.hint("Give an API key by --api-key or GOODWORD_API_KEY."),
+        _ => failure,
+    }
+}
+
 pub fn empty() -> Body {
     Empty::new().map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+pub fn whole(text: String) -> Body {
+    Full::from(text).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
 /// Sends what a reader gives, as it gives it.

@@ -8,6 +8,7 @@ mod export;
 mod import;
 mod listen;
 mod log;
+mod mcp;
 mod migrate;
 mod openapi;
 mod place;
@@ -64,6 +65,7 @@ enum Command {
     Migrate(migrate::Migrate),
     Doctor(doctor::Doctor),
     Listen(listen::Listen),
+    Mcp(mcp::Mcp),
     Openapi(openapi::Openapi),
     Version(version::Version),
 }
@@ -80,6 +82,7 @@ impl Cli {
             Command::Migrate(command) => command.run(),
             Command::Doctor(command) => command.run(),
             Command::Listen(command) => command.run(),
+            Command::Mcp(command) => command.run(),
             Command::Openapi(command) => command.run(),
             Command::Version(command) => command.run(),
         }

@@ -1,6 +1,11 @@
 //! On what a command works: the database of the configuration, or a server that runs.
 
-use super::{Failure, Result, client::Client, log::Log, serve};
+use super::{
+    Failure, Result,
+    client::{self, Client},
+    log::Log,
+    serve,
+};
 use crate::{
     config::{Config, DataFlags},
     engine::{
@@ -48,9 +53,7 @@ impl Place {
     /// The running server, if one is to be asked.
     pub fn server(&self) -> Result<Option<Client>> {
         let Some(url) = &self.url else { return Ok(None) };
-        let key = self.api_key.clone().filter(|key| !key.is_empty());
-        let key = key.ok_or_else(|| Failure::new("a running server asks for an API key").hint("Give it as GOODWORD_API_KEY, or by --api-key."))?;
-        Client::new(url, Some(key)).map(Some)
+        Client::new(url, Some(client::key(self.api_key.clone())?)).map(Some)
     }
 
     /// The configuration, and the log.

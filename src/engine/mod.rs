@@ -8,7 +8,7 @@
 //! | [`campaign`] | versioned configuration |
 //! | [`participant`] | referrers and leads: enrolling, joining, claims, erasure |
 //! | [`qualify`], [`conversion`] | qualification, conversions, refunds, explanations |
-//! | [`trial`] | trying a rule on the past |
+//! | [`trial`], [`Engine::rehearse`] | trying a rule on the past, and a change on the present |
 //! | [`inbound`] | what other systems send to secret addresses |
 //! | [`reward`] | the life of rewards |
 //! | [`number`], [`paged`] | for interfaces that count: numbers of things, lists by page |
@@ -38,6 +38,7 @@ pub mod number;
 pub mod paged;
 pub mod participant;
 pub mod qualify;
+mod rehearsal;
 pub mod reward;
 pub mod sample;
 pub mod signal;

@@ -243,8 +243,7 @@ impl Raw {
         let bytes: &[u8] = if self.bytes.is_empty() { b"{}" } else { &self.bytes };
         let mut reader = serde_json::Deserializer::from_slice(bytes);
         let value = Level::Top.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-        let value = value.map_err(|error| Problem::malformed(format!("The body is not JSON: {error}.")))?;
-        serde_path_to_error::deserialize(plain::Strict(value)).map_err(|error| invalid(explain(pointer(error.path()), &error.inner().to_string())))
+        typed(value.map_err(|error| Problem::malformed(format!("The body is not JSON: {error}.")))?)
     }
 
     fn hash(&self) -> [u8; 32] {
@@ -254,6 +253,15 @@ impl Raw {
         }
         hash.finalize().into()
     }
+}
+
+/// A document that did not come as a body, taken in as [`Body`] does.
+pub(crate) fn read_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+    typed(Level::Top.deserialize(value).map_err(|error| Problem::malformed(error.to_string()))?)
+}
+
+fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(plain::Strict(value)).map_err(|error| invalid(explain(pointer(error.path()), &error.inner().to_string())))
 }
 
 /// Reads a body within its limits of size and time.

@@ -213,6 +213,12 @@ impl Problem {
         &self.0.errors
     }
 
+    /// What is wrong and what to do about it, for readers of sentences.
+    pub fn in_words(&self) -> String {
+        let step = self.0.next_step.as_deref().unwrap_or_default();
+        format!("{} {step}", self.0.detail).trim_end().to_owned()
+    }
+
     /// The document as it is sent, for answers which contain problems (one for each item of a batch).
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::to_value(self.document(context::request_id().as_ref())).unwrap_or_default()
