@@ -147,3 +147,24 @@ async fn call(app: &App, caller: &Caller<Read>, params: &Value) -> Result<Value,
         Err(problem) => json!({"content": [{"type": "text", "text": problem.in_words()}], "isError": true}),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_of_this_server_speak_for_somebody() {
+        let from = |origin: &'static str| HeaderMap::from_iter([(header::ORIGIN, origin.parse().unwrap())]);
+        for (public_url, good) in [
+            ("https://refer.example", "https://refer.example"),
+            ("https://refer.example:443/below", "https://refer.example"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ] {
+            assert!(same_origin(&from(good), public_url).is_ok(), "{good}");
+            for bad in ["null", "", "http://refer.example", "https://refer.example.evil", "https://refer.example:8443", "http://127.0.0.1"] {
+                assert!(same_origin(&from(bad), public_url).is_err(), "{bad}");
+            }
+        }
+        assert!(same_origin(&HeaderMap::new(), "https://refer.example").is_ok());
+    }
+}

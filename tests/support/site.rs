@@ -110,9 +110,15 @@ impl Site {
         self.app.engine.store().clone().close().await.unwrap();
     }
 
+    /// What somebody sends as `Authorization`.
+    pub fn key(&self, actor: Actor) -> String {
+        let (_, key) = self.keys.iter().find(|(of, _)| *of == actor).expect("somebody with a key");
+        format!("Bearer {key}")
+    }
+
     /// A call of the API, in JSON.
     pub async fn call(&self, actor: Actor, method: &str, path: &str, body: Option<&Value>) -> Reply {
-        let key = self.keys.iter().find(|(of, _)| *of == actor).map(|(_, key)| format!("Bearer {key}"));
+        let key = (actor != Actor::Nobody).then(|| self.key(actor));
         let mut headers = vec![("accept", "application/json")];
         headers.extend(key.as_deref().map(|key| ("authorization", key)));
         headers.extend(body.is_some().then_some(("content-type", "application/json")));
