@@ -8,7 +8,7 @@ use crate::{
         random_bytes,
         workspace::Secret,
     },
-    http::{App, Body, BodyOrForm, Caller, Created, IdempotencyKey, Json, NoContent, Path, Problem, Query, Read, Write, extract::Nothing},
+    http::{App, Body, Caller, Created, IdempotencyKey, Json, NoContent, Path, Payload, Problem, Query, Read, Write, extract::Nothing},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -224,7 +224,7 @@ pub struct Receipt {
 /// message is kept; `state` says what became of it.
 #[utoipa::path(post, path = "/v1/hooks/{token}", tag = "inbound hooks", params(("token" = String, Path, description = "The secret part of the address")),
     request_body(content((Object = "application/json"), (Object = "application/x-www-form-urlencoded"))), security(()))]
-async fn receive(State(app): State<App>, Path((token,)): Path<(String,)>, body: BodyOrForm<Value>) -> Result<Json<Receipt>, Problem> {
-    let message = app.engine.receive(&token, body.value).await?;
+async fn receive(State(app): State<App>, Path((token,)): Path<(String,)>, Payload(payload): Payload) -> Result<Json<Receipt>, Problem> {
+    let message = app.engine.receive(&token, payload).await?;
     Ok(Json(Receipt { id: message.id, state: message.state, detail: message.detail }))
 }

@@ -5,9 +5,10 @@
 //! be told again.
 
 use super::{
-    Engine, Error, Result, Space,
+    Engine, Error, Result, Space, conversion,
     list::{Listing, Page, Query},
     qualify::{Convert, LeadKey},
+    signal,
     work::{Act, Context, Work},
     workspace,
 };
@@ -310,17 +311,24 @@ impl Engine {
         self.read(move |tx| Box::pin(message(tx, space, id))).await
     }
 
-    /// Makes a conversion of a message with the hook's mapping as it is now.
+    /// Makes a conversion of a message with the hook's mapping as it is now, unless it has come to one that counts.
     pub async fn retell(&self, space: Space, id: InboundMessageId) -> Result<Message> {
-        let (found, hook) = self
+        let (found, hook, counted) = self
             .read(move |tx| {
                 Box::pin(async move {
                     let found = message(tx, space, id).await?;
                     let hook = get(tx, space, found.hook_id).await?;
-                    Ok((found, hook))
+                    let counted = match found.signal_id {
+                        Some(signal) => counted(tx, space, signal).await?,
+                        None => false,
+                    };
+                    Ok((found, hook, counted))
                 })
             })
             .await?;
+        if counted {
+            return Ok(found);
+        }
         self.decide_message(space, &hook, id, found.payload, found.signal_id).await?;
         self.read(move |tx| Box::pin(message(tx, space, id))).await
     }
@@ -358,6 +366,16 @@ impl Engine {
             Err(error) => settle(MessageState::Failed, error.to_string(), None).await,
         }
     }
+}
+
+/// Whether what a signal told counts, or did until it was refunded. A mended mapping may find another id, person
+/// or campaign in the message, under which it would count once more.
+async fn counted(tx: &mut Tx<'_>, space: Space, signal: SignalId) -> Result<bool> {
+    let signal = signal::get(tx, space, signal).await?;
+    let told: Value = serde_json::from_str(&signal.payload).unwrap_or_default();
+    let (Some(campaign), Some(external_id)) = (signal.campaign, told["external_id"].as_str()) else { return Ok(false) };
+    let rows = conversion::by_external_id(tx, space, Some(campaign), external_id).await?;
+    Ok(rows.iter().any(|row| row.counts || row.fully_refunded()))
 }
 
 /// A message that is older than this and still waits was left behind by a killed process.

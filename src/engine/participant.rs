@@ -1127,6 +1127,7 @@ impl Act for Erase {
         for sql in [
             "UPDATE signals SET payload = '{\"erased\":true}' WHERE space = $1 AND (participant_id = $2 OR lower(payload) LIKE $3 ESCAPE '\\')",
             "UPDATE conversions SET properties = '{}' WHERE space = $1 AND (participant_id = $2 OR lower(properties) LIKE $3 ESCAPE '\\')",
+            "UPDATE inbound_messages SET body = '{\"erased\":true}', detail = '' WHERE space = $1 AND (signal_id IN (SELECT id FROM signals WHERE space = $1 AND participant_id = $2) OR lower(body) LIKE $3 ESCAPE '\\')",
             "UPDATE rewards SET note = NULL WHERE space = $1 AND (beneficiary_id = $2 OR lead_id = $2 OR lower(note) LIKE $3 ESCAPE '\\')",
             "UPDATE reward_entries SET note = NULL WHERE space = $1 AND (lower(note) LIKE $3 ESCAPE '\\' OR reward_id IN (SELECT id FROM rewards WHERE space = $1 AND (beneficiary_id = $2 OR lead_id = $2)))",
         ] {

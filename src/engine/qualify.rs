@@ -713,12 +713,26 @@ async fn insert(work: &mut Work<'_, '_>, row: &ConversionRow) -> Result<()> {
     Ok(())
 }
 
-/// A conversion that did not count was decided upon once more.
+/// A conversion that did not count was decided upon once more, as it is told now.
 async fn redecide(work: &mut Work<'_, '_>, row: &ConversionRow) -> Result<()> {
     work.tx
         .push(
-            "UPDATE conversions SET counts = $3, reason = $4, signal_id = $5 WHERE space = $1 AND id = $2",
-            &[work.context.space.into(), row.id.uuid().into(), row.counts.into(), row.reason.as_str().into(), row.signal.uuid().into()],
+            "UPDATE conversions SET participant_id = $3, kind = $4, goal = $5, amount_minor = $6, currency = $7, counts = $8, reason = $9, properties = $10, occurred_at = $11, signal_id = $12
+             WHERE space = $1 AND id = $2",
+            &[
+                work.context.space.into(),
+                row.id.uuid().into(),
+                row.participant.into(),
+                row.kind.as_str().into(),
+                row.goal.as_deref().into(),
+                row.amount.map(|amount| amount.minor).into(),
+                row.amount.as_ref().map(|amount| amount.currency.as_str()).into(),
+                row.counts.into(),
+                row.reason.as_str().into(),
+                row.properties.to_string().as_str().into(),
+                row.occurred_at.ms().into(),
+                row.signal.uuid().into(),
+            ],
         )
         .await?;
     Ok(())

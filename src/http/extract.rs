@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`Body<T>`] | a JSON document | `request_body = T` |
 //! | [`BodyOrForm<T>`] | a JSON document or a form | `request_body(content((T = "application/json"), (T = "application/x-www-form-urlencoded")))` |
+//! | [`Payload`] | whatever another system sends | as for `BodyOrForm` |
 //! | [`Query<T>`] | the query string | `params(T)`, which derives `IntoParams` |
 //! | [`Path<T>`] | ids in the path | nothing for tuples: `Path((id,)): Path<(LeadId,)>` |
 //! | [`IfMatch`] | the version that a change is for | `params(IfMatch)` |
@@ -60,6 +61,10 @@ pub struct BodyOrForm<T> {
     pub raw_hash: [u8; 32],
 }
 
+/// JSON or a form as another system sends it, which does not know us: nothing in it is refused or left out.
+#[derive(Debug, Clone)]
+pub struct Payload(pub Value);
+
 /// The query string. Unknown parameters are refused, empty ones are absent, lists have commas.
 #[derive(Debug, Clone)]
 pub struct Query<T>(pub T);
@@ -102,6 +107,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for BodyOrForm<T> {
             MediaType::Other => return Err(Problem::unsupported_media_type("application/json or application/x-www-form-urlencoded")),
         };
         Ok(Self { value, raw_hash: raw.hash() })
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Payload {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let raw = Raw::read(request, BODY_BYTES_MAX).await?;
+        if let MediaType::Form = raw.media_type {
+            return Ok(Self(plain::payload(&raw.bytes)));
+        }
+        let bytes: &[u8] = if raw.bytes.is_empty() { b"{}" } else { &raw.bytes };
+        // Some call their JSON text.
+        serde_json::from_slice(bytes).map(Self).map_err(|error| match raw.media_type {
+            MediaType::Json => Problem::malformed(format!("The body is not JSON: {error}.")),
+            _ => Problem::unsupported_media_type("application/json or application/x-www-form-urlencoded"),
+        })
     }
 }
 

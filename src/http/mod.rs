@@ -26,7 +26,7 @@ pub mod server;
 mod tests;
 
 pub use auth::{Admin, Caller, Read, Report, Rewards, Write};
-pub use extract::{Body, BodyOrForm, IdempotencyKey, IfMatch, Path, Query};
+pub use extract::{Body, BodyOrForm, IdempotencyKey, IfMatch, Path, Payload, Query};
 pub use limit::ClientIp;
 pub use problem::Problem;
 pub use reply::{Created, Json, NoContent, Versioned};

@@ -10,7 +10,7 @@ use serde::{
     },
     forward_to_deserialize_any,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 const PAIRS_MAX: usize = 200;
@@ -55,6 +55,53 @@ fn insert(object: &mut BTreeMap<String, Node>, path: &[&str], value: String) -> 
             Node::Object(inner) => insert(inner, rest, value),
             Node::Text(_) => false,
         },
+    }
+}
+
+/// Reads a form of somebody else: nested where names have brackets, a list where a name is there more than once.
+pub(super) fn payload(text: &[u8]) -> Value {
+    let mut root = Map::new();
+    for (name, value) in form_urlencoded::parse(text) {
+        let path: Vec<&str> = name.splitn(DEPTH_MAX + 1, '[').map(|part| part.strip_suffix(']').unwrap_or(part)).collect();
+        if path.len() > DEPTH_MAX || !put(&mut root, &path, &value) {
+            // It does not fit in beside the others: it is kept by its whole name.
+            put(&mut root, &[&name], &value);
+        }
+    }
+    Value::Object(root)
+}
+
+fn put(object: &mut Map<String, Value>, path: &[&str], value: &str) -> bool {
+    let (name, rest) = match path {
+        [] => return false,
+        // A list of PHP: `boxes[]=a&boxes[]=b`.
+        [name, ""] => (*name, None),
+        [name] => (*name, None),
+        [name, rest @ ..] => (*name, Some(rest)),
+    };
+    match (object.get_mut(name), rest) {
+        (None, None) => {
+            object.insert(name.to_owned(), value.into());
+            true
+        }
+        (None, Some(rest)) => {
+            let mut inner = Map::new();
+            put(&mut inner, rest, value);
+            object.insert(name.to_owned(), inner.into());
+            true
+        }
+        (Some(Value::Object(inner)), Some(rest)) => put(inner, rest, value),
+        (Some(_), Some(_)) => false,
+        // What has members and a text of its own has the text under an empty name.
+        (Some(Value::Object(inner)), None) => put(inner, &[""], value),
+        (Some(Value::Array(list)), None) => {
+            list.push(value.into());
+            true
+        }
+        (Some(first), None) => {
+            *first = Value::Array(vec![first.take(), value.into()]);
+            true
+        }
     }
 }
 

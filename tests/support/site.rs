@@ -127,20 +127,25 @@ impl Site {
 
     /// HTTP by hand, so that nothing is done to requests or answers.
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-        let host = self.url.strip_prefix("http://").unwrap();
-        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str(&format!("\r\n{body}"));
-        let mut stream = TcpStream::connect(host).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).await.unwrap();
-        let text = String::from_utf8_lossy(&bytes);
-        let (head, text) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {text}"));
-        let (first, rest) = head.split_once("\r\n").unwrap_or((head, ""));
-        let headers = rest.lines().filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_lowercase(), value.to_owned()));
-        Reply { status: first.split(' ').nth(1).unwrap().parse().unwrap(), headers: headers.collect(), text: text.to_owned() }
+        raw(&self.url, method, path, headers, body).await
     }
+}
+
+/// As [`Site::send`], for those who outlive it.
+pub async fn raw(url: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    let host = url.strip_prefix("http://").unwrap();
+    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str(&format!("\r\n{body}"));
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    let text = String::from_utf8_lossy(&bytes);
+    let (head, text) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {text}"));
+    let (first, rest) = head.split_once("\r\n").unwrap_or((head, ""));
+    let headers = rest.lines().filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+    Reply { status: first.split(' ').nth(1).unwrap().parse().unwrap(), headers: headers.collect(), text: text.to_owned() }
 }
