@@ -146,10 +146,19 @@ async fn forms_are_taken_like_json() {
                 "list": ["x", "y"], "plain": "text", "plain[inside]": "it",
             });
             assert_eq!(payload, &kept);
+            let parts = [("customer[email]", "maya@example.com"), ("entry.1", "2"), ("cents", "100"), ("boxes", "a"), ("boxes", "b"), ("note", "line\r\nline")];
+            let field = |(name, value): &(&str, &str)| format!("--x-1\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+            let file = "--x-1\r\nContent-Disposition: form-data; name=\"cv\"; filename=\"cv.pdf\"\r\nContent-Type: application/pdf\r\n\r\n%PDF\0\r\n";
+            let body = parts.iter().map(field).collect::<String>() + file + "--x-1--\r\n";
+            let reply = hook.send("multipart/form-data; boundary=\"x-1\"", &body).await;
+            assert_eq!((reply.status, &reply.json()["state"]), (200, &json!("decided")), "{}", reply.text);
+            let kept = json!({"customer": {"email": "maya@example.com"}, "entry.1": "2", "cents": "100", "boxes": ["a", "b"], "note": "line\r\nline", "cv": "cv.pdf"});
+            assert_eq!(hook.messages().await[1]["payload"], kept);
+            assert_eq!(hook.send("multipart/form-data; boundary=x", "no parts").await.json()["state"], "unmapped");
             // Deeper than any form is.
             let name = format!("a{}", "[b]".repeat(40_000));
             assert_eq!(hook.receives_form(&format!("{name}=1")).await["state"], "unmapped");
-            assert_eq!(hook.messages().await[1]["payload"][name], "1");
+            assert_eq!(hook.messages().await[3]["payload"][name], "1");
         },
     )
     .await;

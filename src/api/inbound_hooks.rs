@@ -223,7 +223,7 @@ pub struct Receipt {
 /// Any JSON or form. The address is the secret; there is no key. 200 says that the
 /// message is kept; `state` says what became of it.
 #[utoipa::path(post, path = "/v1/hooks/{token}", tag = "inbound hooks", params(("token" = String, Path, description = "The secret part of the address")),
-    request_body(content((Object = "application/json"), (Object = "application/x-www-form-urlencoded"))), security(()))]
+    request_body(content((Object = "application/json"), (Object = "application/x-www-form-urlencoded"), (Object = "multipart/form-data"))), security(()))]
 async fn receive(State(app): State<App>, Path((token,)): Path<(String,)>, Payload(payload): Payload) -> Result<Json<Receipt>, Problem> {
     let message = app.engine.receive(&token, payload).await?;
     Ok(Json(Receipt { id: message.id, state: message.state, detail: message.detail }))

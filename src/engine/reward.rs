@@ -165,6 +165,11 @@ pub async fn get(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: RewardId) -
     complete(tx, shared, space, &row, &campaign).await
 }
 
+/// As [`get`], within a change: it stays like that until the change is made.
+pub async fn get_locked(work: &mut Work<'_, '_>, id: RewardId) -> Result<view::Reward> {
+    Ok(Case::open(work, id).await?.view())
+}
+
 /// The row of a reward.
 pub async fn row(tx: &mut Tx<'_>, space: Space, id: RewardId) -> Result<Option<RewardRow>> {
     let sql = statement(SELECT, " WHERE space = $1 AND id = $2");

@@ -114,17 +114,29 @@ impl<S: Send + Sync> FromRequest<S> for Payload {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let boundary = request.headers().get(header::CONTENT_TYPE).and_then(|value| boundary(value.to_str().ok()?));
         let raw = Raw::read(request, BODY_BYTES_MAX).await?;
-        if let MediaType::Form = raw.media_type {
-            return Ok(Self(plain::payload(&raw.bytes)));
+        match (raw.media_type, boundary) {
+            (MediaType::Form, _) => return Ok(Self(plain::payload(form_urlencoded::parse(&raw.bytes)))),
+            (_, Some(boundary)) => return Ok(Self(plain::payload(plain::parts(&String::from_utf8_lossy(&raw.bytes), &boundary)))),
+            _ => {}
         }
         let bytes: &[u8] = if raw.bytes.is_empty() { b"{}" } else { &raw.bytes };
         // Some call their JSON text.
         serde_json::from_slice(bytes).map(Self).map_err(|error| match raw.media_type {
             MediaType::Json => Problem::malformed(format!("The body is not JSON: {error}.")),
-            _ => Problem::unsupported_media_type("application/json or application/x-www-form-urlencoded"),
+            _ => Problem::unsupported_media_type("application/json, application/x-www-form-urlencoded or multipart/form-data"),
         })
     }
+}
+
+/// What is between the parts of a form with files.
+fn boundary(content_type: &str) -> Option<String> {
+    let (essence, parameters) = content_type.split_once(';')?;
+    let is_multipart = essence.trim().eq_ignore_ascii_case("multipart/form-data");
+    let mut named = parameters.split(';').filter_map(|parameter| parameter.trim().split_once('='));
+    let (_, boundary) = named.find(|(name, _)| is_multipart && name.eq_ignore_ascii_case("boundary"))?;
+    Some(boundary.trim_matches('"').to_owned()).filter(|boundary| !boundary.is_empty())
 }
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {

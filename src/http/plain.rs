@@ -11,7 +11,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 const PAIRS_MAX: usize = 200;
 const DEPTH_MAX: usize = 4;
@@ -58,10 +58,10 @@ fn insert(object: &mut BTreeMap<String, Node>, path: &[&str], value: String) -> 
     }
 }
 
-/// Reads a form of somebody else: nested where names have brackets, a list where a name is there more than once.
-pub(super) fn payload(text: &[u8]) -> Value {
+/// A form of somebody else: nested where names have brackets, a list where a name is there more than once.
+pub(super) fn payload<'a>(fields: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Value {
     let mut root = Map::new();
-    for (name, value) in form_urlencoded::parse(text) {
+    for (name, value) in fields {
         let path: Vec<&str> = name.splitn(DEPTH_MAX + 1, '[').map(|part| part.strip_suffix(']').unwrap_or(part)).collect();
         if path.len() > DEPTH_MAX || !put(&mut root, &path, &value) {
             // It does not fit in beside the others: it is kept by its whole name.
@@ -69,6 +69,18 @@ pub(super) fn payload(text: &[u8]) -> Value {
         }
     }
     Value::Object(root)
+}
+
+/// The fields of a form with files (RFC 7578): of a file it has the name.
+pub(super) fn parts<'a>(body: &'a str, boundary: &str) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
+    let delimiter = format!("--{boundary}");
+    let parts: Vec<_> = body.split(delimiter.as_str()).skip(1).take_while(|part| !part.starts_with("--")).collect();
+    parts.into_iter().filter_map(|part| {
+        let (head, value) = part.split_once("\r\n\r\n")?;
+        let quoted = |name: &str| head.split_once(name)?.1.split_once('"').map(|(text, _)| text);
+        let value = quoted("; filename=\"").unwrap_or_else(|| value.strip_suffix("\r\n").unwrap_or(value));
+        Some((quoted("; name=\"")?.into(), value.into()))
+    })
 }
 
 fn put(object: &mut Map<String, Value>, path: &[&str], value: &str) -> bool {

@@ -182,7 +182,7 @@ impl Act for Step {
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> engine::Result<Self::Output> {
         match self {
             Self::Reward(decide) => {
-                let before = reward::get(work.tx, work.shared, work.context.space, decide.reward).await?;
+                let before = reward::get_locked(work, decide.reward).await?;
                 if before.state.after(decide.action) == Err(Reason::AlreadyDone) {
                     return Err(Error::conflict(Reason::AlreadyDone, format!("The reward is {} already.", words(before.state))));
                 }
