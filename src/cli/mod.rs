@@ -1,5 +1,6 @@
 //! The command line: one file for each command.
 
+mod admin;
 mod backup;
 mod client;
 mod demo;
@@ -58,6 +59,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Admin(admin::Admin),
     Demo(demo::Demo),
     Import(import::Import),
     Export(export::Export),
@@ -75,6 +77,7 @@ impl Cli {
     pub fn run(self) -> Result {
         match self.command {
             Command::Serve(command) => command.run(),
+            Command::Admin(command) => command.run(),
             Command::Demo(command) => command.run(),
             Command::Import(command) => command.run(),
             Command::Export(command) => command.run(),

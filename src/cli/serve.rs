@@ -4,6 +4,7 @@ use crate::{
     delivery::{self, Dispatcher},
     engine::{Engine, MIGRATIONS, SetUp},
     http::{App, server},
+    pages::admin,
     routes,
 };
 use goodword_store::{Options, Store};
@@ -42,7 +43,7 @@ async fn serve(mut config: Config) -> Result {
     let set_up = engine.set_up(WORKSPACE_NAME.parse().map_err(Failure::new)?).await?;
     // Before anybody is told that it is ready: from then on it stops in good order.
     let asked_to_stop = server::stop_signal();
-    welcome(&config, set_up.as_ref());
+    welcome(&config, &engine, set_up.as_ref());
     run(listener, store, engine, visits, config, asked_to_stop).await
 }
 
@@ -110,13 +111,15 @@ fn make_folder(path: &Path) -> Result {
 }
 
 /// Where to go from here. Keys are shown this once. A reader that has gone away stops nothing.
-fn welcome(config: &Config, set_up: Option<&SetUp>) {
+fn welcome(config: &Config, engine: &Engine, set_up: Option<&SetUp>) {
     let url = config.public_url();
     let (version, data) = (env!("CARGO_PKG_VERSION"), config.data.display());
     let mut text = format!("Goodword {version} is ready at {url}\n  reference  {url}/docs\n  data       {data}\n\n");
-    if let Some(SetUp { live_key, test_key, .. }) = set_up {
+    if let Some(SetUp { workspace, live_key, test_key }) = set_up {
+        let link = admin::sign_in_link(engine.secret(), &url, workspace.live, engine.wall());
         let (live, test) = (live_key.reveal(), test_key.reveal());
         text += &format!("This is the first start. Two API keys were made; they are shown this once:\n  live       {live}\n  test       {test}\n\n");
+        text += &format!("Open the desk (the link is good for half an hour; `goodword admin` makes another):\n  {link}\n\n");
         text += &format!("Try it:\n  curl {url}/v1/me -H \"Authorization: Bearer {test}\"\n\n");
     }
     let _ = std::io::stdout().write_all(text.as_bytes());

@@ -97,6 +97,11 @@ impl Space {
     }
 
     /// Test spaces have odd numbers.
+    /// The test side beside this live side.
+    pub const fn test_side(self) -> Self {
+        Self(self.0 | 1)
+    }
+
     pub const fn is_test(self) -> bool {
         self.0 % 2 == 1
     }
@@ -438,7 +443,9 @@ impl store::Command for NextGeneration {
 }
 
 /// Reads the installation's secret, or makes it at the first start.
-async fn installation_secret(store: &Store) -> Result<[u8; 32]> {
+/// What only this installation knows; drawn when it is first asked for.
+pub async fn installation_secret(store: &Store) -> Result<[u8; 32]> {
+    const KEPT: &str = "SELECT value FROM installation WHERE key = 'secret'";
     struct Keep([u8; 32]);
     impl store::Command for Keep {
         type Output = String;
@@ -447,11 +454,15 @@ async fn installation_secret(store: &Store) -> Result<[u8; 32]> {
         async fn apply(&self, tx: &mut Tx<'_>) -> Result<String> {
             let fresh: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
             tx.execute("INSERT INTO installation (key, value) VALUES ('secret', $1) ON CONFLICT DO NOTHING", &[fresh.as_str().into()]).await?;
-            let kept = tx.fetch_one("SELECT value FROM installation WHERE key = 'secret'", &[], |row| row.get::<String>(0)).await?;
+            let kept = tx.fetch_one(KEPT, &[], |row| row.get::<String>(0)).await?;
             Ok(kept.unwrap_or(fresh))
         }
     }
-    let text = store.write(Keep(random_bytes())).await?;
+    let kept: Result<Option<String>> = store.read(|tx| Box::pin(async move { Ok(tx.fetch_one(KEPT, &[], |row| row.get(0)).await?) })).await;
+    let text = match kept? {
+        Some(kept) => kept,
+        None => store.write(Keep(random_bytes())).await?,
+    };
     let mut secret = [0; 32];
     for (slot, pair) in secret.iter_mut().zip(text.as_bytes().chunks(2)) {
         *slot = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0);
@@ -473,7 +484,7 @@ fn age() -> Duration {
 }
 
 /// The machine's clock.
-fn wall() -> Timestamp {
+pub fn wall() -> Timestamp {
     Timestamp::from_ms(age().as_millis() as i64)
 }
 

@@ -54,6 +54,12 @@ pub fn running(site: &Site) -> Markup {
     .html()
 }
 
+/// The desk, for a browser that is not signed in.
+pub fn signed_out(site: &Site) -> Markup {
+    let text = "Run goodword admin on the server: it prints a link that signs this browser in.".to_owned();
+    Message { site, sign: Icon::User, title: "You are not signed in", text, detail: None, action: None }.html()
+}
+
 /// 404: no such code, campaign or page.
 pub fn not_found(site: &Site) -> Markup {
     let words = site.language.words();

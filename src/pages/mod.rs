@@ -5,6 +5,7 @@
 //! | [`landing`] | the page behind a referral link, with the form that makes a lead |
 //! | [`join`] | the sign-up of referrers |
 //! | [`referrer`] | a referrer's own page: link, QR code, progress |
+//! | [`admin`] | the desk of those who run the program |
 //! | [`message`] | pages that say one thing: not found, not now, please again |
 //! | [`layout`] | the frame around every page, icons |
 //! | [`form`] | forms: reading, mistakes, and telling programs from people |
@@ -18,8 +19,9 @@
 //! | [`assets`] | stylesheet, script, fonts |
 //!
 //! Every page works without JavaScript, loads nothing from anywhere else and shows
-//! nothing about anybody but the person it is for.
+//! nothing about anybody but the person it is for; the desk is for those who run the program.
 
+pub mod admin;
 pub mod assets;
 pub mod form;
 pub mod join;

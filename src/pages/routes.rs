@@ -9,9 +9,10 @@
 //! | `GET /{code}/qr-code`, `/download-qr-code`, `/qr.png`, `/qr.svg` | the link as a QR code |
 //! | `GET /{code}/socials/{social}` | on to where the link is shared |
 //! | `GET /assets/…` | stylesheet, script, fonts |
+//! | `/app…` | the desk; see [`admin`] |
 
 use super::{
-    CONTENT_SECURITY_POLICY, REFERRER_POLICY_FORM, REFERRER_POLICY_SECRET, assets,
+    CONTENT_SECURITY_POLICY, REFERRER_POLICY_FORM, REFERRER_POLICY_SECRET, admin, assets,
     form::{self, Form, Guard, Input, Mistake},
     join,
     landing::{self, Closed, Landing, Thanks, fill_offer},
@@ -71,7 +72,7 @@ const ACTOR: &str = "visitor";
 
 /// What the pages work with. Clones share it.
 #[derive(Clone)]
-struct Public {
+pub(super) struct Public {
     app: App,
     keys: Arc<Keys>,
 }
@@ -102,7 +103,12 @@ impl Public {
         Self { app: app.clone(), keys: Arc::new(keys) }
     }
 
-    fn engine(&self) -> &Engine {
+    /// Whether browsers come by HTTPS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.keys.secure
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
         &self.app.engine
     }
 }
@@ -123,6 +129,7 @@ pub fn router(app: &App) -> Router<App> {
         .route("/join/{campaign}", get(join_page).post(join_form))
         .route("/me/{token}", get(referrer_page))
         .route("/assets/{file}", get(asset))
+        .merge(admin::router())
         .with_state(public.clone());
     // Links that lead straight to the company carry nothing that a page needs.
     let links = Router::new().route("/{code}", get(move |state: State<Public>, request: Request| link(state, landing.clone(), request))).with_state(public);
@@ -148,7 +155,7 @@ pub fn nowhere(headers: &HeaderMap) -> Response {
 // ---------------------------------------------------------------- answers
 
 /// Why there is no page.
-enum Trouble {
+pub(super) enum Trouble {
     Nowhere,
     Failed(Error),
     /// The form was not sent from our page, or cannot be read.
@@ -167,9 +174,9 @@ impl From<Error> for Trouble {
     }
 }
 
-type Answer = Result<Response, Trouble>;
+pub(super) type Answer = Result<Response, Trouble>;
 
-fn finish(parts: &Parts, answer: Answer) -> Response {
+pub(super) fn finish(parts: &Parts, answer: Answer) -> Response {
     let language = Language::accepted(text(&parts.headers, &header::ACCEPT_LANGUAGE));
     let site = nobody(&language);
     match answer {
@@ -190,13 +197,13 @@ fn finish(parts: &Parts, answer: Answer) -> Response {
 }
 
 /// The site of pages that belong to no campaign.
-const fn nobody(language: &Language) -> Site<'_> {
+pub(super) const fn nobody(language: &Language) -> Site<'_> {
     Site { company: "", home: None, terms: None, language, test: false }
 }
 
 const ROBOTS: HeaderName = HeaderName::from_static("x-robots-tag");
 
-fn page(status: StatusCode, markup: Markup) -> Response {
+pub(super) fn page(status: StatusCode, markup: Markup) -> Response {
     page_with(status, REFERRER_POLICY_FORM, markup)
 }
 
@@ -214,7 +221,7 @@ fn page_with(status: StatusCode, referrer_policy: &'static str, markup: Markup) 
 }
 
 /// On to somewhere else; 303 after a form, so that reloading sends nothing twice.
-fn onward(status: StatusCode, address: &str) -> Answer {
+pub(super) fn onward(status: StatusCode, address: &str) -> Answer {
     let location = HeaderValue::try_from(address).map_err(|_| Trouble::Nowhere)?;
     let mut response = status.into_response();
     response.headers_mut().insert(header::LOCATION, location);
@@ -230,12 +237,12 @@ fn set_cookie(response: &mut Response, cookie: Option<HeaderValue>) {
 
 // ---------------------------------------------------------------- requests
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
 /// The n-th part of the path.
-fn segment(uri: &Uri, n: usize) -> &str {
+pub(super) fn segment(uri: &Uri, n: usize) -> &str {
     uri.path().split('/').nth(n + 1).unwrap_or_default()
 }
 
@@ -305,7 +312,7 @@ async fn record(public: &Public, parts: &Parts, link: &Link, participant: Uuid) 
 }
 
 /// Reads a form that a person has sent from one of our pages.
-async fn read_form(public: &Public, parts: &Parts, body: Body) -> Result<Input, Trouble> {
+pub(super) async fn read_form(public: &Public, parts: &Parts, body: Body) -> Result<Input, Trouble> {
     let headers = &parts.headers;
     let hosts = [public.keys.host.as_str(), text(headers, &header::HOST).unwrap_or_default()];
     let fetch_site = text(headers, &HeaderName::from_static("sec-fetch-site"));
