@@ -1,0 +1,27 @@
+import { readFileSync } from 'node:fs';
+
+import { version as platformVersion } from 'zapier-platform-core';
+
+import { checked, toServer } from './api.js';
+import authentication from './authentication.js';
+import { creates } from './creates.js';
+import { searches, searchOrCreates } from './searches.js';
+import { triggers } from './triggers.js';
+
+const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
+
+const byKey = (steps) => Object.fromEntries(steps.map((step) => [step.key, step]));
+
+export default {
+	version,
+	platformVersion,
+	// `checked` reads every answer, also those that are no success.
+	flags: { skipThrowForStatus: true },
+	authentication,
+	beforeRequest: [toServer],
+	afterResponse: [checked],
+	triggers: byKey(triggers),
+	creates: byKey(creates),
+	searches: byKey(searches),
+	searchOrCreates: byKey(searchOrCreates),
+};
