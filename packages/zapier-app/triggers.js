@@ -41,18 +41,23 @@ const types = {
 	dynamic: 'event_type_list.id.name',
 };
 
-/** What the server does not filter for everybody: the feed knows no person's source, and neither it nor hooks the reward. */
-const wanted = (bundle) => {
+/**
+ * What the server does not filter everywhere: the feed knows no person's source, and neither it nor
+ * hooks the reward. A test that somebody sends to the endpoint has a type of its own.
+ */
+const wanted = (bundle, types) => {
 	const { definition_id, person_source } = bundle.inputData;
-	return ({ data }) =>
+	return ({ type, data }) =>
+		types.includes(type) &&
 		(!definition_id || data.reward?.definition_id === definition_id) &&
 		(!person_source || (data.lead ?? data.referrer ?? data.visit)?.source === person_source);
 };
 
 /** The newest 250 events, the newest first. */
 const feed = async (z, bundle, typesOf) => {
-	const params = { type: typesOf(bundle).join(','), campaign_id: bundle.inputData.campaign_id };
-	return (await rows(z, '/v1/events', params, 250)).filter(wanted(bundle));
+	const types = typesOf(bundle);
+	const params = { type: types.join(','), campaign_id: bundle.inputData.campaign_id };
+	return (await rows(z, '/v1/events', params, 250)).filter(wanted(bundle, types));
 };
 
 /** A trigger by REST hook. Samples and the editor's tests come from the feed of events: the same documents, byte for byte. */
@@ -82,7 +87,7 @@ const hook = ({ key, noun, label, description, typesOf, inputFields, sample }) =
 					'This message is not signed by your Goodword server. If it was: its secret has been rotated there. Turn the Zap off and on.',
 				);
 			}
-			return [bundle.cleanedRequest].filter(wanted(bundle));
+			return [bundle.cleanedRequest].filter(wanted(bundle, typesOf(bundle)));
 		},
 		performList: async (z, bundle) => {
 			const found = await feed(z, bundle, typesOf);

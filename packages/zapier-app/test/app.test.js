@@ -230,6 +230,13 @@ test('a message that the server has not signed starts nothing', async () => {
 	await refused(zaps.referral_qualified.perform(genuine), 'HaltedError', unsigned);
 });
 
+test('a test of the endpoint arrives and starts nothing', async () => {
+	const before = zaps.new_referral.received.length;
+	await server('POST', `/v1/endpoints/${zaps.new_referral.subscribeData.id}/test`);
+	await until('the test arrives', () => zaps.new_referral.received.length > before);
+	assert.deepEqual(await zaps.new_referral.perform(zaps.new_referral.received.at(-1)), []);
+});
+
 test('Any Event (Polling): the newest first, each with an id of its own', async () => {
 	const event_types = ['lead.created', 'lead.qualified'];
 	const events = await zapier.poll('any_event_polled', { event_types, campaign_id: spring.id });
@@ -288,6 +295,21 @@ test('turning Zaps off removes the endpoints, and nothing is sent any more', asy
 test('an address that the server may not call is refused in its own words', async () => {
 	const { performSubscribe } = App.triggers.new_referral.operation;
 	await refused(zapier.run(performSubscribe, { targetUrl: 'http://10.0.0.1/hooks' }), 'AppError', /10\.0\.0\.1 is a private address/);
+});
+
+test('labels and descriptions are as Zapier wants them', () => {
+	const titled = /^([A-Z(]\S*|or|the|in|to)( ([A-Z(]\S*|or|the|in|to))*$/;
+	const steps = ['triggers', 'creates', 'searches', 'searchOrCreates'].flatMap((kind) => Object.values(App[kind]));
+	for (const { key, display, operation } of steps.filter(({ display }) => !display.hidden)) {
+		const { label, description } = display;
+		assert.match(key, /^[a-z][a-z_]*$/);
+		assert.match(label, titled, key);
+		assert.match(description, key in App.triggers ? /^Triggers when .+\.$/ : /^[A-Z]\w+s .+\.$/, key);
+		for (const field of operation?.inputFields ?? []) {
+			assert.match(field.label, titled, key);
+			assert.ok(!/ID$/.test(field.label) || field.dynamic, `${key}: people choose ${field.label} from a list`);
+		}
+	}
 });
 
 test('nothing was left out', () => {
