@@ -7,6 +7,8 @@ CACHE=${GOODWORD_CI_CACHE:-$HOME/.cache/goodword-ci}
 mkdir -p "$CACHE"
 say() { printf '\n== %s: %s (%d s)\n' "$PACKAGE" "$1" "$SECONDS"; }
 
+command -v npm >/dev/null || { echo "$PACKAGE needs Node 18 or newer, with npm"; exit 1; }
+
 # npm needs --legacy-peer-deps where peers turn in circles, and the locks with `install`: `ci` takes
 # the optional packages of other platforms for missing.
 npm_install() { npm install --ignore-scripts --no-audit --no-fund --legacy-peer-deps --loglevel=error "$@"; }
