@@ -203,8 +203,8 @@ test('what happened has started the Zaps, signed, and only those that wanted it'
 	assert.deepEqual((await zaps.conversion_recorded.started(2)).map(({ data }) => data.conversion.external_id).sort(), ['order-1', 'order-2']);
 	// Of rewards the server tells everything, and the Zap takes what it wants.
 	assert.deepEqual(await people('reward_in_review', 4), all);
-	assert.deepEqual(await people('reward_to_issue', 9), all);
-	assert.deepEqual((await zaps.reward_issued.started(6)).map(({ data }) => data.reward.name), ['Points']);
+	assert.deepEqual(await people('reward_to_issue', 4), all);
+	assert.deepEqual((await zaps.reward_issued.started(1)).map(({ data }) => data.reward.name), ['Points']);
 	assert.deepEqual((await zaps.any_event.started(2)).map(({ type, data }) => [type, data.reward.note]).sort(), [
 		['reward.failed', 'the shop was closed'],
 		['reward.rejected', 'a colleague'],
@@ -216,9 +216,9 @@ test('samples, the feed and hooks are the same documents', async () => {
 	const byId = (a, b) => a.id.localeCompare(b.id);
 	for (const zap of Object.values(zaps)) {
 		if (!zap.received.length) continue;
-		const hooked = (await zap.started(1)).sort(byId);
-		for (const event of hooked) assertHas(zap.operation.sample, event);
-		assert.deepEqual((await zapier.recent(zap.key, zap.inputData)).sort(byId), hooked, zap.key);
+		const recent = (await zapier.recent(zap.key, zap.inputData)).sort(byId);
+		assert.deepEqual((await zap.started(recent.length)).sort(byId), recent, zap.key);
+		for (const event of recent) assertHas(zap.operation.sample, event);
 	}
 });
 

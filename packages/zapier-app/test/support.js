@@ -124,8 +124,12 @@ export class Zap {
 
 	/** The events that have started the Zap, when there are that many. */
 	async started(number) {
-		await until(`${number} messages at ${this.key}, which has ${this.received.length}`, () => this.received.length >= number);
-		return (await Promise.all(this.received.map((message) => this.perform(message)))).flat();
+		let events;
+		await until(`${number} events at ${this.key}`, async () => {
+			events = (await Promise.all(this.received.map((message) => this.perform(message)))).flat();
+			return events.length >= number;
+		});
+		return events;
 	}
 
 	endpoint = () => server('GET', `/v1/endpoints/${this.subscribeData.id}`);
