@@ -547,7 +547,7 @@ async fn when_the_answer_is_there_so_is_the_reward() {
         let signal = app.signals(SignalFilter { kind: Some("conversion".into()), ..Default::default() }).await.remove(0);
         assert_eq!(signal.id, answer.signal_id);
         let effects: Vec<_> = signal.effects.iter().map(|effect| effect.kind.as_str()).collect();
-        assert_eq!(effects, ["conversion.recorded", "lead.qualified", "reward.due", "reward.approved", "reward.issuing", "reward.issued"]);
+        assert_eq!(effects, ["conversion.recorded", "lead.qualified", "reward.due", "reward.approved", "reward.issued"]);
         assert_eq!(app.events().await[3..], effects);
     })
     .await;

@@ -662,18 +662,19 @@ pub fn onward(definition: &RewardDefinition, campaign_review: Review, risk: &[Re
         Review::Risk | Review::Never => {
             let mut path = vec![RewardState::Approved];
             if definition.terms.auto_issue {
-                path.extend(issue(definition.terms.issuing));
+                path.push(issue(definition.terms.issuing));
             }
             (path, Reason::Done)
         }
     }
 }
 
-/// The states that issuing passes through by itself.
-pub const fn issue(issuing: Issuing) -> &'static [RewardState] {
+/// Where issuing takes a reward. Only an automation is told that one is to be issued: it would pay again what was
+/// given by hand.
+pub const fn issue(issuing: Issuing) -> RewardState {
     match issuing {
-        Issuing::ByHand => &[RewardState::Issuing, RewardState::Issued],
-        Issuing::External => &[RewardState::Issuing],
+        Issuing::ByHand => RewardState::Issued,
+        Issuing::External => RewardState::Issuing,
     }
 }
 

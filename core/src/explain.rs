@@ -106,6 +106,7 @@ reasons! {
     ReviewAlways = "Every reward of this definition is reviewed.", "Approve or reject it.";
     ReviewRisk = "The lead shows a sign of risk, so the reward is reviewed.", "Look at the signs, then approve or reject it.";
     OnlyOnce = "A cause pays a reward once.", "";
+    IssuingFailed = "The automation could not issue the reward.", "Read its note, mend the cause, then retry.";
     RewardState = "The reward's state does not allow this.", "See the reward's history.";
     LeadUnqualified = "The lead is not qualified any more.", "";
     LeadMoved = "The lead was given to another referrer.", "";

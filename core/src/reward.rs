@@ -300,6 +300,11 @@ impl RewardState {
         !matches!(self, RewardState::Cancelled | RewardState::Rejected | RewardState::Reversed)
     }
 
+    /// Whether it is reached by an attempt to issue.
+    pub const fn is_attempt(self) -> bool {
+        matches!(self, RewardState::Issuing | RewardState::Issued)
+    }
+
     /// What an operator may do now.
     pub fn actions(self) -> Vec<RewardAction> {
         RewardAction::ALL.into_iter().filter(|&action| self.after(action).is_ok()).collect()

@@ -486,7 +486,7 @@ fn shares_are_rounded_and_capped() {
 fn what_nothing_holds_goes_on() {
     for (review, risk, auto, issuing, expected) in [
         (Review::Never, true, false, Issuing::ByHand, "approved"),
-        (Review::Never, true, true, Issuing::ByHand, "approved issuing issued"),
+        (Review::Never, true, true, Issuing::ByHand, "approved issued"),
         (Review::Never, true, true, Issuing::External, "approved issuing"),
         (Review::Risk, true, true, Issuing::ByHand, "in_review"),
         (Review::Always, false, true, Issuing::External, "in_review"),

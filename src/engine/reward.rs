@@ -460,7 +460,7 @@ async fn insert(
         budget_period: period,
         due_at: now,
         issued_at: (grant.state() == RewardState::Issued).then_some(now),
-        attempts: i64::from(grant.path.contains(&RewardState::Issuing)),
+        attempts: i64::from(grant.path.iter().any(|state| state.is_attempt())),
         signal,
         updated_at: now,
     };
@@ -540,7 +540,7 @@ async fn reinstate(
         budget_period: period,
         due_at: now,
         issued_at: (grant.state() == RewardState::Issued).then_some(now),
-        attempts: row.attempts + i64::from(grant.path.contains(&RewardState::Issuing)),
+        attempts: row.attempts + i64::from(grant.path.iter().any(|state| state.is_attempt())),
         signal,
         updated_at: now,
         ..row
@@ -759,7 +759,8 @@ impl Act for Decide {
                     case.row.issued_at = Some(work.now());
                 }
                 let recalled = std::mem::take(&mut case.row.recalled);
-                case.go(work, state, Reason::Done, note, signal.id).await?;
+                let reason = if state == RewardState::Failed { Reason::IssuingFailed } else { Reason::Done };
+                case.go(work, state, reason, note, signal.id).await?;
                 // What was recalled on its way is taken back now that it has ended, as far as its ground is lost.
                 if recalled && let Some((kept, reason)) = case.lost(work).await? {
                     case.take_back(work, kept, reason, signal.id).await?;
@@ -995,22 +996,18 @@ impl Case {
     /// By hand it is issued at once; an automation reports what became of it.
     async fn issue(&mut self, work: &mut Work<'_, '_>, note: Option<&str>, signal: SignalId) -> Result<()> {
         self.row.attempts += 1;
-        for &state in decide::issue(self.definition.terms.issuing) {
-            if state == RewardState::Issued {
-                self.row.issued_at = Some(work.now());
-            }
-            self.go(work, state, Reason::Done, note, signal).await?;
+        let state = decide::issue(self.definition.terms.issuing);
+        if state == RewardState::Issued {
+            self.row.issued_at = Some(work.now());
         }
-        Ok(())
+        self.go(work, state, Reason::Done, note, signal).await
     }
 
     /// Where it goes when nothing holds it any more.
     async fn onward(&mut self, work: &mut Work<'_, '_>, signal: SignalId) -> Result<()> {
         let (path, reason) = decide::onward(&self.definition, self.campaign.settings().review, &self.lead.risk);
         for state in path {
-            if state == RewardState::Issuing {
-                self.row.attempts += 1;
-            }
+            self.row.attempts += i64::from(state.is_attempt());
             if state == RewardState::Issued {
                 self.row.issued_at = Some(work.now());
             }

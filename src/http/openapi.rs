@@ -65,6 +65,7 @@ pub fn document(routes: &OpenApi, config: &Config, chapters: &[Chapter]) -> Valu
     lift_schemas(&mut document);
     merge_flattened(&mut document);
     relax_bodies(&mut document);
+    open_objects(&mut document);
     name_operations(&mut document);
     name_writes(&mut document);
     drop_impossible(&mut document);
@@ -116,6 +117,23 @@ fn each_operation(document: &mut Value, mut change: impl FnMut(&str, &mut Map<St
                 change(method, operation);
             }
         }
+    }
+}
+
+/// Objects of somebody's own making say that they may hold anything: generators take `{"type": "object"}` for one
+/// without members.
+fn open_objects(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            let is_object = members.get("type").is_some_and(|kind| kind == "object" || kind.as_array().is_some_and(|kinds| kinds.contains(&json!("object"))));
+            let says_more = ["properties", "additionalProperties", "allOf", "oneOf", "anyOf"].iter().any(|word| members.contains_key(*word));
+            if is_object && !says_more {
+                members.insert("additionalProperties".to_owned(), true.into());
+            }
+            members.values_mut().for_each(open_objects);
+        }
+        Value::Array(items) => items.iter_mut().for_each(open_objects),
+        _ => {}
     }
 }
 

@@ -347,7 +347,7 @@ fn reward_row(side: Side, language: &Language, reward: &view::Reward, asks: bool
     html! {
         article.fact {
             div { a href=(side.at(&format!("/app/leads/{}", reward.lead_id))) { (worth(language, reward)) " for " (person) } span.note { (reward.name) ", " (reward.campaign.name) } }
-            p.note { (reward.why.sentence) @if !reward.why.next_step.is_empty() { " " b { (reward.why.next_step) } } }
+            p.note { (reward.why.sentence) @if let Some(note) = &reward.note { " " (note) "." } @if !reward.why.next_step.is_empty() { " " b { (reward.why.next_step) } } }
             @if asks {
                 form.bar method="post" action=(side.at(&format!("/app/rewards/{}", reward.id))) {
                     button.p-btn.small name="action" value="approve" aria-label={ "Approve " (worth(language, reward)) " for " (person) } { "Approve" }
