@@ -382,17 +382,7 @@ async fn unqualified_and_qualified_again_a_lead_pays_nothing_twice() {
         assert_eq!(rewards[3].view.coupon.as_deref(), Some("ONLY-ONE"));
         assert_eq!(
             rewards[1].history().await,
-            [
-                ("due", Some(1000)),
-                ("approved", None),
-                ("issuing", None),
-                ("issued", None),
-                ("reversed", Some(-1000)),
-                ("due", Some(1000)),
-                ("approved", None),
-                ("issuing", None),
-                ("issued", None)
-            ]
+            [("due", Some(1000)), ("approved", None), ("issued", None), ("reversed", Some(-1000)), ("due", Some(1000)), ("approved", None), ("issued", None)]
         );
         assert_eq!(rewards[1].view.attempts, 2);
         assert!(!lead.qualify().await.qualified);

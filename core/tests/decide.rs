@@ -410,7 +410,7 @@ fn rewards_by_example() {
     let share = || json!({"value": {"type": "commission", "percent": 10}});
     for (terms, campaign, change, expected) in [
         (json!({}), plain(), nothing, ("due approved", Reason::Done)),
-        (json!({"auto_issue": true}), plain(), nothing, ("due approved issuing issued", Reason::Done)),
+        (json!({"auto_issue": true}), plain(), nothing, ("due approved issued", Reason::Done)),
         (json!({"auto_issue": true, "issuing": "external"}), plain(), nothing, ("due approved issuing", Reason::Done)),
         (json!({"hold_days": 14, "auto_issue": true}), plain(), nothing, ("due on_hold", Reason::HoldDays)),
         (json!({"auto_issue": true}), json!({"review": "always"}), nothing, ("due in_review", Reason::ReviewAlways)),

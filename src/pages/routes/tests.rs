@@ -424,3 +424,62 @@ async fn codes_and_shares_lead_to_the_link() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_desk_shows_what_waits_and_why_to_who_is_signed_in() {
+    house(async |house| {
+        let terms = json!([{"name": "Ten", "beneficiary": "referrer", "value": {"type": "fixed", "amount": {"amount": "10.00", "currency": "EUR"}}, "review": "always"}]);
+        let campaign = house.campaign(json!({}), terms, CampaignStatus::Live).await;
+        let referrer = house.referrer(&campaign, "Priya").await;
+        let person = participant::Person { email: "maya@example.net".parse().unwrap(), first_name: "Maya".into(), last_name: String::new(), external_id: None, fields: Default::default(), ip: None, visitor: None };
+        let join = Join { campaign: Some(campaign.id), referrer: ReferrerKey::Id(referrer.referrer()), person, link_used_at: None };
+        let lead = house.engine.run(house.context(), join).await.unwrap().lead.unwrap().id;
+        let qualify = Qualify { lead: crate::engine::qualify::LeadKey::Id(lead), campaign: None, external_id: None, occurred_at: None, note: None };
+        house.engine.run(house.context(), qualify).await.unwrap();
+
+        // Nobody is there without a session, and a link that is only looked at makes none.
+        let (desk, page) = ("/app", format!("/app/leads/{lead}"));
+        house.get(desk).await.says(401, "You are not signed in");
+        let link = |live, now| admin::sign_in_link(house.engine.secret(), "", live, now);
+        let fresh = link(house.workspace.live, house.engine.wall());
+        let asked = house.get(&fresh).await;
+        asked.says(200, "Sign in");
+        assert_eq!(asked.cookie(), "");
+        house.get(&link(house.workspace.live, house.engine.wall().plus_ms(-3_600_000))).await.says(410, "goodword admin");
+        house.ask("POST", &fresh, &[("sec-fetch-site", "cross-site")], "").await.says(403, "");
+        let entered = house.send(&fresh, "", &[]).await;
+        entered.leads_to(303, "/app");
+        let cookie = entered.cookie();
+        assert!(entered.header("set-cookie").contains("HttpOnly; SameSite=Lax; Secure"));
+        // A link is no session.
+        let link_as_session = format!("goodword_app={}", fresh.rsplit('/').next().unwrap());
+        house.ask("GET", desk, &[("cookie", &link_as_session)], "").await.says(401, "");
+
+        let get = async |path: &str| house.ask("GET", path, &[("cookie", &cookie)], "").await;
+        let shown = get(desk).await;
+        shown.says(200, "Every reward of this definition is reviewed.");
+        assert!(shown.text().contains(&page) && shown.text().contains("Northlight"));
+        get(&page).await.says(200, "maya@example.net");
+        get("/app/leads/lead_01m7wtv7exedxa32004vrrceet").await.says(404, "");
+        // The other side, and the other workspace, have nothing of it.
+        let test_side = get("/app?side=test").await;
+        test_side.says(200, "Nothing waits for you");
+        assert!(!test_side.text().contains("Maya"));
+        get(&format!("{page}?side=test")).await.says(404, "");
+        let other = crate::engine::workspace::CreateWorkspace { name: "Other".parse().unwrap() };
+        let other = house.engine.run(house.engine.context(Space::new(0), "test", "api"), other).await.unwrap();
+        let stranger = house.send(&link(other.live, house.engine.wall()), "", &[]).await.cookie();
+        house.ask("GET", &page, &[("cookie", &stranger)], "").await.says(404, "");
+
+        let form = shown.text().split("action=\"").find(|rest| rest.starts_with("/app/rewards/")).unwrap().split('"').next().unwrap().to_owned();
+        assert_eq!(house.send(&form, &stranger, &[("action", "approve")]).await.status, StatusCode::NOT_FOUND);
+        house.ask("POST", &form, &[("cookie", &cookie), ("sec-fetch-site", "cross-site")], "action=approve").await.says(403, "");
+        house.send(&form, &cookie, &[("action", "steal")]).await.says(400, "");
+        for _ in 0..2 {
+            house.send(&form, &cookie, &[("action", "approve")]).await.leads_to(303, "/app");
+        }
+        get(desk).await.says(200, "Nothing waits for you");
+        house.send("/app/sign-out", &cookie, &[]).await.leads_to(303, "/app");
+    })
+    .await;
+}
