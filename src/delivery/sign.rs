@@ -39,12 +39,12 @@ pub fn signature(signers: &[Signer], id: &str, timestamp: &str, body: &[u8]) -> 
     text
 }
 
-/// The value of `webhook-token`: HMAC-SHA256 over `id.timestamp` in hex, by the current
-/// secret, for engines that see only the parsed body and cannot check the signature (Make).
-/// It says who sent the request, and nothing about the body.
+/// The value of `webhook-token`: HMAC-SHA256 over `id.timestamp` in hex, for engines that see
+/// only the parsed body and cannot check the signature (Make); while a secret is being changed
+/// one for each, with a space between. It says who sent the request, and nothing about the body.
 pub fn token(signers: &[Signer], id: &str, timestamp: &str) -> String {
-    let Some(signer) = signers.first() else { return String::new() };
-    signer.mac(&[id.as_bytes(), b".", timestamp.as_bytes()]).iter().map(|byte| format!("{byte:02x}")).collect()
+    let one = |signer: &Signer| -> String { signer.mac(&[id.as_bytes(), b".", timestamp.as_bytes()]).iter().map(|byte| format!("{byte:02x}")).collect() };
+    signers.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -92,5 +92,8 @@ mod tests {
         let text = token(&signers, ID, "1");
         assert_eq!(text.len(), 64);
         assert_ne!(text, token(&signers, ID, "2"));
+        // During a change whoever knows the old secret finds theirs.
+        let both = token(&[Signer::new(&SigningSecret::random()).unwrap(), signer(SECRET)], ID, "1");
+        assert!(both.len() == 129 && both.ends_with(&format!(" {text}")));
     }
 }

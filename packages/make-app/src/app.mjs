@@ -504,7 +504,7 @@ const webhook = (label, eventTypes, params = []) => ({
   },
   communication: {
     verification: {
-      condition: `{{${SECRET} && headers.webhook-token != ${TOKEN}}}`,
+      condition: `{{${SECRET} && !contains(ifempty(headers.webhook-token, ''), ${TOKEN})}}`,
       respond: { status: 401, type: 'json', body: { error: 'webhook-token is not that of this endpoint' } },
     },
     output: '{{body}}',

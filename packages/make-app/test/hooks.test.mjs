@@ -187,9 +187,14 @@ test('Make deleted the hook: 410, and the server stops; another one is told what
   assert.equal(bundle('newReferral', request, again.kept).data.lead.id, missed.id);
 });
 
-test('the secret was changed at the server: what comes is refused, and its log says so', async (t) => {
+test('the secret was changed at the server: what comes is taken for a day, then refused, and its log says so', async (t) => {
   const { kept, next } = await hook(t, 'newReferral');
-  await server.api('POST', `/v1/endpoints/${kept.externalHookId}/secret/rotate`, {});
+  const rotate = (body) => server.api('POST', `/v1/endpoints/${kept.externalHookId}/secret/rotate`, body);
+  await rotate({});
   await lead();
-  assert.equal(app.incoming('newReferral', await next(), { webhook: kept }).respond.status, 401);
+  assert.ok(app.incoming('newReferral', await next(), { webhook: kept }).bundle);
+  await rotate({ overlap_hours: 0 });
+  const { lead: late } = await lead();
+  const refused = await next(({ body }) => body.data.lead.id === late.id);
+  assert.equal(app.incoming('newReferral', refused, { webhook: kept }).respond.status, 401);
 });

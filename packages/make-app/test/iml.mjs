@@ -96,6 +96,7 @@ const FUNCTIONS = {
   first: (list) => list?.[0],
   upper: (text) => (empty(text) ? text : String(text).toUpperCase()),
   join: (list, separator = ',') => (list ?? []).join(separator),
+  contains: (text, search) => String(text ?? '').includes(search),
   replace: (text, search, by) => {
     const pattern = /^\/(.*)\/(\w*)$/.exec(search);
     return String(text ?? '').replaceAll(pattern ? new RegExp(pattern[1], pattern[2] + 'g') : search, by ?? '');

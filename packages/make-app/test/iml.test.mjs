@@ -33,6 +33,8 @@ for (const [source, expected] of [
   ['list.email', undefined],
   ["if(a > 4, 'more', 'less')", 'more'],
   ['if(a > 9, nobody.knows)', undefined],
+  ["contains('a b', 'b')", true],
+  ["contains(none, 'b')", false],
   ["ifempty(empty, 'x')", 'x'],
   ["ifempty(none, 'x')", 'x'],
   ['ifempty(0, 1)', 0],
