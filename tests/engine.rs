@@ -1224,7 +1224,8 @@ async fn nothing_is_left_of_a_person_who_was_erased() {
         let render = |joined: participant::Joined| Reply::new(201, &json!({"lead": joined.lead, "checks": joined.checks}));
         let maya = participant::Person { fields: json!({"note": "call Maya"}).as_object().unwrap().clone(), external_id: Some("CRM-MAYA".into()), ..person(email) };
         let join = Join { campaign: None, referrer: ReferrerKey::Code(priya.code.parse().unwrap()), person: maya, link_used_at: None };
-        app.engine.run_keyed(app.context(), join, Some(Idempotency { key: "K-1".into(), request_hash: [0; 32] }), render).await.unwrap();
+        let keyed = async || app.engine.run_keyed(app.context(), join.clone(), Some(Idempotency { key: "K-1".into(), request_hash: [0; 32] }), render).await;
+        keyed().await.unwrap();
         let lead = TestLead { campaign: campaign.clone(), id: priya.join(person(email)).await.unwrap().lead.unwrap().id, email: email.into() };
         campaign.convert(Convert { properties: json!({"ship_to": email}), ..campaign.order(email, "A-1", "10.00 EUR") }).await;
         let tom = campaign.referrer("tom@example.com").await;
@@ -1251,6 +1252,7 @@ async fn nothing_is_left_of_a_person_who_was_erased() {
         for text in [needle.as_str(), "call maya", "crm-maya"] {
             assert_eq!(found(&after, text), Vec::<String>::new(), "{text}");
         }
+        assert!(matches!(keyed().await, Err(Error::IdempotencyErased)), "it was done, and is not done again");
         assert_eq!(neighbour.get().await.email, "MayaXOooRossi@example.net");
         assert_eq!(found(&after, "mayaxooorossi@example.net"), ["events", "participants", "signals"]);
         // The numbers stay.

@@ -124,6 +124,7 @@ impl From<engine::Error> for Refusal {
                 let next = reason.map_or("", |reason| reason.next_step());
                 Self::field("request", format!("{detail} {next}").trim_end())
             }
+            engine::Error::IdempotencyErased => Self::field("Idempotency-Key", "The request was carried out; the person of its answer was erased since."),
             engine::Error::IdempotencyReuse => Self::field("Idempotency-Key", "The key was used for another request."),
             other => Problem::from(other).into(),
         }

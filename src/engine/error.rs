@@ -21,6 +21,9 @@ pub enum Error {
     /// The key that was sent has been used for another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyReuse,
+    /// The request of this key was carried out; its answer went with the person that it told of.
+    #[error("the answer to this idempotency key was erased")]
+    IdempotencyErased,
     /// The version that was named in If-Match is not the current one.
     #[error("the version has changed: it is {current}")]
     VersionChanged { current: i64 },

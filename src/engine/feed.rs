@@ -39,7 +39,8 @@ impl Event {
 }
 
 /// What is left of an event whose person was erased.
-const ERASED: &str = r#"{"erased":true}"#;
+/// What is left of a text that told of somebody who was erased.
+pub(super) const ERASED: &str = r#"{"erased":true}"#;
 
 /// One row of the feed.
 pub struct EventRow {

@@ -5,6 +5,7 @@ use super::{
     Error, Result, Shared, Space,
     endpoint::{self, About, Endpoint, SkipReason},
     event::EventType,
+    feed::ERASED,
     view,
 };
 use goodword_core::{
@@ -191,7 +192,11 @@ where
         let sql = "SELECT request_hash, status, body FROM idempotency WHERE space = $1 AND key = $2";
         let read = |row: &Row<'_>| Ok((row.get::<Vec<u8>>(0)?, Reply { status: row.get::<i64>(1)? as u16, body: row.get(2)?, replayed: true }));
         if let Some((hash, reply)) = work.tx.fetch_one(sql, &[space.into(), key.key.as_str().into()], read).await? {
-            return if hash == key.request_hash { Ok(reply) } else { Err(Error::IdempotencyReuse) };
+            return match reply {
+                _ if hash != key.request_hash => Err(Error::IdempotencyReuse),
+                Reply { body, .. } if body == ERASED => Err(Error::IdempotencyErased),
+                reply => Ok(reply),
+            };
         }
         let reply = (self.render)(self.act.act(work).await?)?;
         work.tx

@@ -252,6 +252,11 @@ impl From<Error> for Problem {
                 Self::new(StatusCode::CONFLICT, "idempotency_key_reused", "The idempotency key was used before", detail)
                     .next_step("Send the same request as then, or use a new key for a new request.")
             }
+            Error::IdempotencyErased => {
+                let detail = "The request was carried out; its answer told of a person whose data was erased since.";
+                Self::new(StatusCode::CONFLICT, "idempotency_answer_erased", "The first answer was erased", detail)
+                    .next_step("Use a new key for a new request.")
+            }
             Error::VersionChanged { current } => Self::version_changed(format!("The current version is \"v{current}\".")),
             Error::Unanswered(_) => Self::unavailable("The configuration changed while the request was being worked on."),
             Error::Store(store::Error::Unavailable(why)) => {
@@ -373,6 +378,7 @@ mod tests {
             (Error::conflict(Reason::RewardState, "The reward is issued."), 409, "conflict"),
             (Error::Conflict { reason: None, detail: "No.".into() }, 409, "conflict"),
             (Error::IdempotencyReuse, 409, "idempotency_key_reused"),
+            (Error::IdempotencyErased, 409, "idempotency_answer_erased"),
             (Error::VersionChanged { current: 3 }, 412, "version_changed"),
             (Error::Unanswered(Vec::new()), 503, "unavailable"),
             (Error::Store(store::Error::Unavailable("secret".into())), 503, "unavailable"),

@@ -165,7 +165,8 @@ export class N8n {
 		}
 		await until('n8n is ready', async () => {
 			if (this.child.exitCode !== null) throw new Error(this.log.slice(-3000));
-			return (await fetch(`${this.url}/healthz/readiness`)).ok;
+			// It says where the editor is when workflows are active; one that is deactivated before keeps its hook.
+			return this.log.includes('Editor is now accessible') && (await fetch(`${this.url}/healthz/readiness`)).ok;
 		}, 180);
 	}
 
