@@ -305,14 +305,18 @@ pub(super) fn without_query(document: &Value) -> HashSet<(String, String)> {
     operations(document).filter(|(_, _, operation)| !has_query(operation)).map(|(path, method, _)| (method.to_uppercase(), path.to_owned())).collect()
 }
 
-/// `/openapi.json` and `/docs`. Both are made once, when they are asked for first.
-pub fn router(document: Value) -> Router<App> {
-    let document = Arc::new(document);
+/// `/openapi.json` and `/docs`. The page is made once, when it is asked for first. Between requests the document is kept
+/// as text: as values it takes twenty times as much memory.
+pub fn router(document: &Value) -> Router<App> {
+    let text: Arc<[u8]> = serde_json::to_vec_pretty(document).unwrap_or_default().into();
     let json = lazily("application/json", {
-        let document = Arc::clone(&document);
-        move || serde_json::to_vec_pretty(&*document).unwrap_or_default()
+        let text = Arc::clone(&text);
+        move || text.to_vec()
     });
-    let page = lazily("text/html; charset=utf-8", move || reference::page(&document).into_string().into_bytes());
+    let page = lazily("text/html; charset=utf-8", move || {
+        let document = serde_json::from_slice(&text).unwrap_or_default();
+        reference::page(&document).into_string().into_bytes()
+    });
     let css = lazily("text/css; charset=utf-8", || reference::CSS.as_bytes().to_vec());
     let script = lazily("text/javascript; charset=utf-8", || reference::SCRIPT.as_bytes().to_vec());
     Router::new()

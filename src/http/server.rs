@@ -344,7 +344,7 @@ pub fn router(app: App, api: OpenApiRouter<App>, chapters: &[openapi::Chapter], 
     let document = openapi::document(&routes, &app.config, chapters);
     let without_query = Arc::new(openapi::without_query(&document));
     let api = api.layer(middleware::from_fn_with_state(without_query, refuse_query));
-    let api = api.merge(openapi::router(document)).fallback(move |method: Method, uri: Uri, headers: HeaderMap| async move {
+    let api = api.merge(openapi::router(&document)).fallback(move |method: Method, uri: Uri, headers: HeaderMap| async move {
         let is_api = uri.path() == "/v1" || uri.path().starts_with("/v1/") || !matches!(method, Method::GET | Method::HEAD);
         if is_api { Problem::not_found("address").into_response() } else { not_found(&headers) }
     });
