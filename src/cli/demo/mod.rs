@@ -13,6 +13,7 @@ use crate::{
     config::{Config, ServerFlags},
     engine::{Engine, SetUp},
     http::server,
+    pages::admin,
 };
 use goodword_core::ids::CampaignId;
 use std::{
@@ -92,7 +93,7 @@ impl Demo {
             () = &mut stop => return Err(Failure::new("stopped before the year was over")),
         };
         progress.clear();
-        self.tell(&config, &made, &year, &progress)?;
+        self.tell(&config, &engine, &made, &year, &progress)?;
         match listener {
             Some(listener) => serve::run(listener, store, engine, visits, config, stop).await,
             None => {
@@ -117,7 +118,7 @@ impl Demo {
         Ok(listener)
     }
 
-    fn tell(&self, config: &Config, made: &SetUp, year: &play::Made, progress: &Progress) -> Result {
+    fn tell(&self, config: &Config, engine: &Engine, made: &SetUp, year: &play::Made, progress: &Progress) -> Result {
         let url = config.public_url();
         let (key, test_key) = (made.live_key.reveal(), made.test_key.reveal());
         if self.json {
@@ -138,6 +139,7 @@ impl Demo {
         println!("  address    {url}");
         println!("  reference  {url}/docs");
         println!("  a link     {url}/{}", year.code);
+        println!("  the desk   {}", admin::sign_in_link(engine.secret(), &url, made.workspace.live, engine.wall()));
         println!("\nTry it:");
         println!("  export KEY={key}");
         println!("  curl \"{url}/v1/statistics/funnel?campaign_id={}\" -H \"Authorization: Bearer $KEY\"", year.campaign);
