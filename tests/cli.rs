@@ -489,7 +489,10 @@ fn a_locked_database_says_how_to_go_on() {
     std::fs::File::create(&file).unwrap().write_all(b"email\na@example.com\n").unwrap();
     let done = goodword(&["import", "qualifications", &file.display().to_string(), "--data", &data]).bad();
     assert!(done.err.contains("another goodword process") && done.err.contains("--url http://"), "{}", done.err);
-    // A backup is made beside it.
+    // A link to the desk and a backup are made beside it.
+    let link = goodword(&["admin", "--data", &data, "--public-url", "https://refer.example"]).good().out;
+    assert!(link.starts_with("https://refer.example/app/sign-in/") && link.lines().count() == 1, "{link}");
+    assert!(goodword(&["admin", "--data", &data, "--workspace", "Nobody"]).bad().err.contains("there is no such workspace"));
     goodword(&["backup", &folder.path().join("b.db").display().to_string(), "--data", &data, "--verify"]).good();
     let _ = Command::new("kill").arg(child.id().to_string()).status();
     assert!(child.wait().unwrap().success());

@@ -347,7 +347,7 @@ fn reward_row(side: Side, language: &Language, reward: &view::Reward, asks: bool
     html! {
         article.fact {
             div { a href=(side.at(&format!("/app/leads/{}", reward.lead_id))) { (worth(language, reward)) " for " (person) } span.note { (reward.name) ", " (reward.campaign.name) } }
-            p.note { (reward.why.sentence) @if let Some(note) = &reward.note { " " (note) "." } @if !reward.why.next_step.is_empty() { " " b { (reward.why.next_step) } } }
+            p.note { (reward.why.sentence) @if let Some(note) = &reward.note { " “" (note) "”" } @if !reward.why.next_step.is_empty() { " " b { (reward.why.next_step) } } }
             @if asks {
                 form.bar method="post" action=(side.at(&format!("/app/rewards/{}", reward.id))) {
                     button.p-btn.small name="action" value="approve" aria-label={ "Approve " (worth(language, reward)) " for " (person) } { "Approve" }
@@ -426,7 +426,7 @@ fn lead_html(side: Side, company: &str, explanation: &Explanation, now: Timestam
             @if explanation.rewards.is_empty() { p.note { "None has fallen due for this lead." } }
             @for reward in &explanation.rewards {
                 article.fact {
-                    div { b { (worth(&language, reward)) " for " (named(&reward.beneficiary.name, &reward.beneficiary.email)) } span.st { (reward.state.as_str()) } }
+                    div { b { (worth(&language, reward)) " for " (named(&reward.beneficiary.name, &reward.beneficiary.email)) } span.st { (reward.state.as_str().replace('_', " ")) } }
                     p.note { (reward.name) ". " (reward.why.sentence) " " (reward.why.next_step) }
                 }
             }

@@ -415,3 +415,32 @@ export const leadBy = (resource: string, operation: string[], displayName: strin
 		}),
 	];
 };
+
+/** A person by what they are known by. */
+export const findBy = (show: Show): INodeProperties[] => [
+	{
+		displayName: 'Find By',
+		name: 'findBy',
+		type: 'options',
+		options: [
+			{ name: 'Code', value: 'code' },
+			{ name: 'Email', value: 'email' },
+			{ name: 'Your Own ID', value: 'external_id' },
+		],
+		default: 'email',
+		displayOptions: { show: show },
+	},
+	{
+		displayName: 'Value',
+		name: 'findValue',
+		type: 'string',
+		required: true,
+		default: '',
+		placeholder: 'e.g. nathan@example.com',
+		description: 'What to look for. Where nobody is found, no item comes out.',
+		displayOptions: { show: show },
+		routing: {
+			send: { type: 'query', property: '={{ $parameter["findBy"] }}', value: '={{ String($value) }}' },
+		},
+	},
+];

@@ -4,6 +4,7 @@ import {
 	campaign,
 	deleted,
 	email,
+	findBy,
 	idempotencyKey,
 	idOf,
 	leadBy,
@@ -231,31 +232,7 @@ export const leadProperties: INodeProperties[] = [
 	},
 
 	// Find, Get Many
-	{
-		displayName: 'Find By',
-		name: 'findBy',
-		type: 'options',
-		options: [
-			{ name: 'Code', value: 'code' },
-			{ name: 'Email', value: 'email' },
-			{ name: 'Your Own ID', value: 'external_id' },
-		],
-		default: 'email',
-		displayOptions: { show: show('find') },
-	},
-	{
-		displayName: 'Value',
-		name: 'findValue',
-		type: 'string',
-		required: true,
-		default: '',
-		placeholder: 'e.g. nathan@example.com',
-		description: 'What to look for. Where nobody is found, no item comes out.',
-		displayOptions: { show: show('find') },
-		routing: {
-			send: { type: 'query', property: '={{ $parameter["findBy"] }}', value: '={{ String($value) }}' },
-		},
-	},
+	...findBy(show('find')),
 	campaign(show('find', 'getAll'), {
 		type: 'query',
 		description: 'Only in this campaign. Leave empty for all.',
