@@ -1127,16 +1127,16 @@ pub async fn explanation(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: Lea
 fn next_of(rewards: &[view::Reward]) -> String {
     use goodword_core::reward::RewardState as S;
     let waiting = |state: S| rewards.iter().filter(|reward| reward.state == state).count();
-    for (state, text) in [
-        (S::Failed, "could not be issued: retry"),
-        (S::InReview, "in review: approve or reject"),
-        (S::Approved, "approved: issue"),
-        (S::OnHold, "on hold: see its reason"),
-        (S::Issuing, "being issued: confirm or report a failure"),
+    for (state, one, many) in [
+        (S::Failed, "reward has failed: read its note, mend the cause, then retry", "rewards have failed: read their notes, mend the cause, then retry"),
+        (S::InReview, "reward is in review: approve or reject", "rewards are in review: approve or reject"),
+        (S::Approved, "reward is approved: issue", "rewards are approved: issue"),
+        (S::OnHold, "reward is on hold: see its reason", "rewards are on hold: see their reasons"),
+        (S::Issuing, "reward is being issued: confirm or report a failure", "rewards are being issued: confirm or report a failure"),
     ] {
         let count = waiting(state);
         if count > 0 {
-            return format!("{count} {} {text}.", if count == 1 { "reward is" } else { "rewards are" });
+            return format!("{count} {}.", if count == 1 { one } else { many });
         }
     }
     String::new()
