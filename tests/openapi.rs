@@ -109,6 +109,40 @@ fn operation_ids_are_unique_and_make_good_names() {
     }
 }
 
+/// A generated client names a type after its schema, and a variant after its title.
+#[test]
+fn every_variant_has_a_name() {
+    let document = document();
+    let mut names = BTreeSet::new();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        for variant in schema["oneOf"].as_array().into_iter().flatten().filter(|variant| variant["properties"].is_object()) {
+            let title = variant["title"].as_str().unwrap_or_default();
+            assert!(title.starts_with(name.as_str()) && title.len() > name.len(), "{name}: {variant}");
+            assert!(names.insert(title) && document["components"]["schemas"].get(title).is_none(), "{title} is the name of something else");
+        }
+    }
+    assert!(names.contains("RewardValueFixed") && names.contains("PlacePath"), "{names:?}");
+}
+
+#[test]
+fn what_changes_something_does_not_say_that_it_makes_something() {
+    for operation in Operation::all(&document()) {
+        let answers = &operation.content["responses"];
+        assert!(answers["201"].is_null() || operation.verb() == "POST", "{}", operation.name());
+    }
+    let document = document();
+    let statuses = |path: &str| ["200", "201"].map(|status| document["paths"][path]["post"]["responses"][status].is_object());
+    assert_eq!(statuses("/v1/rewards/{id}/approve"), [true, false]);
+    assert_eq!(statuses("/v1/campaigns"), [false, true]);
+    assert_eq!(statuses("/v1/referrers"), [true, true]);
+}
+
+#[test]
+fn an_example_of_an_event_is_an_event() {
+    let schema = &document()["paths"]["/v1/event-types/{type}/sample"]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+    assert_eq!(schema["$ref"], "#/components/schemas/Event");
+}
+
 /// The committed document is the one of the code, so that a change of the API shows in a review.
 /// `UPDATE=1 cargo test --test openapi` writes it.
 #[test]

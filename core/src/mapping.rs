@@ -29,6 +29,7 @@ const PATH_LEN_MAX: usize = 300;
 /// own, code, coupon, e-mail address.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = HookMapping)]
 pub struct Mapping {
     #[serde(default)]
     pub email: Option<Place>,

@@ -1,6 +1,6 @@
 //! `/v1/campaigns`: campaigns, their status and the versions of their configuration.
 
-use super::{Done, List, Order, page};
+use super::{Done, List, Makes, Order, page};
 use crate::{
     engine::{
         campaign::{self, Campaign, CampaignFilter, Change, Create, Delete, Edit, SetStatus, VersionRecord},
@@ -116,7 +116,7 @@ struct NewCampaign {
 ///
 /// A name is enough: everything else has a sensible default. Rewards may be given at once.
 #[utoipa::path(post, path = "/v1/campaigns", tag = "campaigns", request_body = NewCampaign)]
-async fn create(State(app): State<App>, caller: Caller<Write>, key: IdempotencyKey, body: Body<NewCampaign>) -> Result<Done<CampaignView>, Problem> {
+async fn create(State(app): State<App>, caller: Caller<Write>, key: IdempotencyKey, body: Body<NewCampaign>) -> Result<Done<CampaignView, Makes>, Problem> {
     let new = body.value;
     if new.rewards.len() > 50 {
         return Err(Problem::invalid("/rewards", "at most 50 reward definitions"));

@@ -1,6 +1,6 @@
 //! `/v1/conversions`: orders, invoices, deals, and their refunds.
 
-use super::{Done, List, Order, external_id, note, page, qualifications::lead_key, write};
+use super::{Done, List, MakesOnce, Order, external_id, note, page, qualifications::lead_key, write};
 use crate::{
     engine::{
         conversion::{self, ConversionFilter},
@@ -116,7 +116,12 @@ fn money(amount_minor: Option<i64>, amount: Option<&Decimal>, currency: Option<C
 /// with the same `external_id`, the first answer comes again and nothing changes.
 #[utoipa::path(post, path = "/v1/conversions", tag = "conversions",
     request_body(content((NewConversion = "application/json"), (NewConversion = "application/x-www-form-urlencoded"))))]
-async fn create(State(app): State<App>, caller: Caller<Report>, key: IdempotencyKey, body: BodyOrForm<NewConversion>) -> Result<Done<Answer>, Problem> {
+async fn create(
+    State(app): State<App>,
+    caller: Caller<Report>,
+    key: IdempotencyKey,
+    body: BodyOrForm<NewConversion>,
+) -> Result<Done<Answer, MakesOnce>, Problem> {
     let new = body.value;
     let amount = money(new.amount_minor, new.amount.as_ref(), new.currency)?;
     let properties = Value::Object(new.properties);

@@ -1,6 +1,6 @@
 //! `/v1/endpoints`: addresses that are told what happens; `/v1/deliveries`: what became of it.
 
-use super::{Done, List, Order, made, page};
+use super::{Done, List, Makes, Order, page};
 use crate::{
     engine::{
         Error, Shared, Space,
@@ -237,10 +237,10 @@ async fn get(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(En
     Ok(Json(view(app.engine.shared(), &endpoint)?))
 }
 
-/// What can be left out again.
+/// A setting that can be left out again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Unset {
+enum EndpointSetting {
     EventTypes,
     CampaignId,
     PersonSource,
@@ -279,7 +279,7 @@ struct EndpointChange {
     enabled: Option<bool>,
     /// Settings that it is to have no longer.
     #[serde(default)]
-    unset: Vec<Unset>,
+    unset: Vec<EndpointSetting>,
 }
 
 /// Change an endpoint
@@ -298,21 +298,21 @@ async fn update(
     let unset = |what| change.unset.contains(&what);
     let terms = Terms {
         description: change.description,
-        types: change.event_types.map(Some).or_else(|| unset(Unset::EventTypes).then_some(None)),
-        campaign: change.campaign_id.map(Some).or_else(|| unset(Unset::CampaignId).then_some(None)),
-        person_source: change.person_source.map(Some).or_else(|| unset(Unset::PersonSource).then_some(None)),
-        definition: change.reward_definition_id.map(Some).or_else(|| unset(Unset::RewardDefinitionId).then_some(None)),
-        headers: pairs(change.headers).or_else(|| unset(Unset::Headers).then(Vec::new)),
+        types: change.event_types.map(Some).or_else(|| unset(EndpointSetting::EventTypes).then_some(None)),
+        campaign: change.campaign_id.map(Some).or_else(|| unset(EndpointSetting::CampaignId).then_some(None)),
+        person_source: change.person_source.map(Some).or_else(|| unset(EndpointSetting::PersonSource).then_some(None)),
+        definition: change.reward_definition_id.map(Some).or_else(|| unset(EndpointSetting::RewardDefinitionId).then_some(None)),
+        headers: pairs(change.headers).or_else(|| unset(EndpointSetting::Headers).then(Vec::new)),
         shape: change.shape,
-        layout: change.layout.map(Some).or_else(|| unset(Unset::Layout).then_some(None)),
-        credentials: pairs(change.credentials).or_else(|| unset(Unset::Credentials).then(Vec::new)),
+        layout: change.layout.map(Some).or_else(|| unset(EndpointSetting::Layout).then_some(None)),
+        credentials: pairs(change.credentials).or_else(|| unset(EndpointSetting::Credentials).then(Vec::new)),
         in_order: change.in_order,
-        rate_per_second: change.rate_per_second.map(Some).or_else(|| unset(Unset::RatePerSecond).then_some(None)),
+        rate_per_second: change.rate_per_second.map(Some).or_else(|| unset(EndpointSetting::RatePerSecond).then_some(None)),
         concurrency: change.concurrency,
     };
     let shared = app.engine.shared_arc();
     let render = move |endpoint: Endpoint| (StatusCode::OK, view(&shared, &endpoint).ok());
-    let done = super::write(&app, &caller, None, key, body.raw_hash, Update { id, url: change.url, terms, enabled: change.enabled }, render).await?;
+    let done: Done<_> = super::write(&app, &caller, None, key, body.raw_hash, Update { id, url: change.url, terms, enabled: change.enabled }, render).await?;
     Ok(Done { reply: done.reply, shape: std::marker::PhantomData })
 }
 
@@ -363,8 +363,8 @@ async fn test(
     Path((id,)): Path<(EndpointId,)>,
     key: IdempotencyKey,
     body: Body<Nothing>,
-) -> Result<Done<TestSent>, Problem> {
-    super::write(&app, &caller, None, key, body.raw_hash, Test { id }, |delivery_id| (made(true), TestSent { delivery_id })).await
+) -> Result<Done<TestSent, Makes>, Problem> {
+    super::write(&app, &caller, None, key, body.raw_hash, Test { id }, |delivery_id| (StatusCode::CREATED, TestSent { delivery_id })).await
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -470,9 +470,9 @@ async fn replay(
     Path((id,)): Path<(EndpointId,)>,
     key: IdempotencyKey,
     body: Body<NewReplay>,
-) -> Result<Done<Replay>, Problem> {
+) -> Result<Done<Replay, Makes>, Problem> {
     let start = StartReplay { endpoint: id, since: body.value.since, until: body.value.until };
-    super::write(&app, &caller, None, key, body.raw_hash, start, |replay| (made(true), replay)).await
+    super::write(&app, &caller, None, key, body.raw_hash, start, |replay| (StatusCode::CREATED, replay)).await
 }
 
 /// Get a replay

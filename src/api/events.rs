@@ -108,7 +108,7 @@ fn catalogue() -> &'static [EventTypeView] {
     CATALOGUE.get_or_init(|| {
         let definitions = definitions();
         let data = EventType::ALL.iter().map(|&kind| {
-            let example = example(kind);
+            let example = serde_json::to_value(example(kind)).unwrap_or_default();
             let schema = schema(kind, &example, &definitions);
             EventTypeView { kind, label: kind.label(), description: kind.sentence(), opt_in: kind.is_opt_in(), example, schema }
         });
@@ -117,9 +117,9 @@ fn catalogue() -> &'static [EventTypeView] {
 }
 
 /// An event of that type, from the types that real events are made from.
-fn example(kind: EventType) -> Value {
+fn example(kind: EventType) -> Event {
     let data = sample::data(kind);
-    let event = Event {
+    Event {
         id: sample::id(10),
         kind,
         api_version: feed::API_VERSION,
@@ -128,8 +128,7 @@ fn example(kind: EventType) -> Value {
         workspace_id: sample::id(11),
         campaign_id: data.campaign.as_ref().map(|campaign| campaign.id),
         data: serde_json::value::to_raw_value(&data).unwrap_or_default(),
-    };
-    serde_json::to_value(event).unwrap_or_default()
+    }
 }
 
 /// The schemas of everything that events carry, by their names.
@@ -214,8 +213,8 @@ async fn event_type(_: State<App>, _: Caller<Read>, Path((kind,)): Path<(EventTy
 /// Get an example of an event
 ///
 /// The bytes that an endpoint would be sent.
-#[utoipa::path(get, path = "/v1/event-types/{type}/sample", tag = "events", params(("type" = EventType, Path)), responses((status = 200, description = "Done.", body = Event)))]
-async fn event_sample(_: State<App>, _: Caller<Read>, Path((kind,)): Path<(EventType,)>) -> Result<Json<Value>, Problem> {
+#[utoipa::path(get, path = "/v1/event-types/{type}/sample", tag = "events", params(("type" = EventType, Path)))]
+async fn event_sample(_: State<App>, _: Caller<Read>, Path((kind,)): Path<(EventType,)>) -> Result<Json<Event>, Problem> {
     Ok(Json(example(kind)))
 }
 

@@ -1,6 +1,6 @@
 //! `/v1/leads`: people who were referred.
 
-use super::{Done, List, Order, external_id, line, note, page, referrers::PersonChange, refused, write};
+use super::{Done, List, MakesOnce, Order, external_id, line, note, page, referrers::PersonChange, refused, write};
 use crate::{
     engine::{
         campaign,
@@ -146,7 +146,12 @@ pub(super) fn lead_made(joined: &Joined) -> LeadMade {
 /// reason: self-referral, somebody who is in the campaign, a campaign that is not live.
 /// A refusal is recorded too.
 #[utoipa::path(post, path = "/v1/leads", tag = "leads", request_body = NewLead)]
-async fn create(State(app): State<App>, caller: Caller<Report>, IdempotencyKey(key): IdempotencyKey, body: Body<NewLead>) -> Result<Done<LeadMade>, Problem> {
+async fn create(
+    State(app): State<App>,
+    caller: Caller<Report>,
+    IdempotencyKey(key): IdempotencyKey,
+    body: Body<NewLead>,
+) -> Result<Done<LeadMade, MakesOnce>, Problem> {
     let new = body.value;
     let act = Join {
         campaign: new.campaign_id,
@@ -166,7 +171,14 @@ async fn create(State(app): State<App>, caller: Caller<Report>, IdempotencyKey(k
 }
 
 /// Runs a join or claim. A refusal is kept like any other answer, as its problem.
-async fn joined<S, A>(app: &App, caller: &Caller<S>, source: Option<&str>, key: IdempotencyKey, raw_hash: [u8; 32], act: A) -> Result<Done<LeadMade>, Problem>
+async fn joined<S, A>(
+    app: &App,
+    caller: &Caller<S>,
+    source: Option<&str>,
+    key: IdempotencyKey,
+    raw_hash: [u8; 32],
+    act: A,
+) -> Result<Done<LeadMade, MakesOnce>, Problem>
 where
     A: crate::engine::work::Act<Output = Joined>,
 {
@@ -205,7 +217,7 @@ struct NewClaim {
 /// A late claim, or the pairing of two participants. A lead of somebody else stays
 /// theirs unless the claim is forced, and a qualified one always does.
 #[utoipa::path(post, path = "/v1/leads/claims", tag = "leads", request_body = NewClaim)]
-async fn claim(State(app): State<App>, caller: Caller<Write>, key: IdempotencyKey, body: Body<NewClaim>) -> Result<Done<LeadMade>, Problem> {
+async fn claim(State(app): State<App>, caller: Caller<Write>, key: IdempotencyKey, body: Body<NewClaim>) -> Result<Done<LeadMade, MakesOnce>, Problem> {
     let new = body.value;
     let participant = match (new.lead_id, new.participant_id) {
         (Some(lead), None) => lead.uuid(),

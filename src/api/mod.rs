@@ -30,7 +30,7 @@ use crate::{
     http::{App, Caller, IdempotencyKey, Problem, openapi::Chapter, problem, reply},
 };
 use axum::{
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
 use goodword_core::{text::Line, time::Timestamp};
@@ -139,21 +139,49 @@ fn checked_limit(limit: Option<usize>) -> Result<usize, Problem> {
     }
 }
 
-/// The answer to a write: 201 where something was made, 200 otherwise; a repeated one
-/// says so in `Idempotent-Replayed`.
-pub struct Done<T> {
+/// The answer to a write, with the statuses that it can have; a repeated one says so in
+/// `Idempotent-Replayed`.
+pub struct Done<T, W = Changes> {
     reply: Reply,
-    shape: PhantomData<fn() -> T>,
+    shape: PhantomData<fn() -> (T, W)>,
 }
 
-impl<T> IntoResponse for Done<T> {
+/// What a write does, as its statuses tell it.
+pub trait What {
+    const STATUSES: &'static [(StatusCode, &'static str)];
+}
+
+/// It changes what is there.
+pub struct Changes;
+
+impl What for Changes {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[(StatusCode::OK, "Done, or done before.")];
+}
+
+/// It makes something.
+pub struct Makes;
+
+impl What for Makes {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[(StatusCode::CREATED, "Made.")];
+}
+
+/// It makes something, or answers with what was there.
+pub struct MakesOnce;
+
+impl What for MakesOnce {
+    const STATUSES: &'static [(StatusCode, &'static str)] = &[(StatusCode::OK, "It was there before."), (StatusCode::CREATED, "Made.")];
+}
+
+impl<T, W: What> IntoResponse for Done<T, W> {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.reply.status).unwrap_or(StatusCode::OK);
-        let mut response = reply::json_bytes(status, self.reply.body);
-        if !status.is_success() {
-            // A refusal is kept like any other answer, and is a problem.
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::MEDIA_TYPE));
-        }
+        let mut response = if status.is_success() {
+            debug_assert!(W::STATUSES.iter().any(|(documented, _)| *documented == status), "the document does not tell of {status}");
+            reply::json_bytes(status, self.reply.body)
+        } else {
+            // A refusal is kept like any other answer.
+            problem::kept(status, &self.reply.body)
+        };
         if self.reply.replayed {
             response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
         }
@@ -163,18 +191,18 @@ impl<T> IntoResponse for Done<T> {
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-impl<T: ToSchema> IntoResponses for Done<T> {
+impl<T: ToSchema, W: What> IntoResponses for Done<T, W> {
     fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
         let doc = |text| {
             let header = HeaderBuilder::new().description(Some("`true` where this is the kept answer to a repeated Idempotency-Key.")).build();
             RefOr::T(reply::document::<T>(text).header("Idempotent-Replayed", header).build())
         };
-        BTreeMap::from([("200".to_owned(), doc("Done, or done before.")), ("201".to_owned(), doc("Made."))])
+        W::STATUSES.iter().map(|(status, text)| (status.as_str().to_owned(), doc(*text))).collect()
     }
 }
 
 /// Makes a change for a caller and answers with what it made, under the request's key.
-async fn write<S, A, V>(
+async fn write<S, A, V, W>(
     app: &App,
     caller: &Caller<S>,
     source: Option<&str>,
@@ -182,7 +210,7 @@ async fn write<S, A, V>(
     raw_hash: [u8; 32],
     act: A,
     render: impl Fn(A::Output) -> (StatusCode, V) + Send + Sync + 'static,
-) -> Result<Done<V>, Problem>
+) -> Result<Done<V, W>, Problem>
 where
     A: Act,
     V: Serialize,

@@ -1,6 +1,6 @@
 //! `/v1/referrers`: people who share a link.
 
-use super::{Done, List, Order, external_id, line, made, note, page, write};
+use super::{Done, List, MakesOnce, Order, external_id, line, made, note, page, write};
 use crate::{
     engine::{
         Error, campaign,
@@ -101,7 +101,12 @@ pub struct ReferrerMade {
 ///
 /// 201 for a new one. Somebody who is one already is answered as they are, with 200.
 #[utoipa::path(post, path = "/v1/referrers", tag = "referrers", request_body = NewReferrer)]
-async fn create(State(app): State<App>, caller: Caller<Report>, key: IdempotencyKey, body: Body<NewReferrer>) -> Result<Done<ReferrerMade>, Problem> {
+async fn create(
+    State(app): State<App>,
+    caller: Caller<Report>,
+    key: IdempotencyKey,
+    body: Body<NewReferrer>,
+) -> Result<Done<ReferrerMade, MakesOnce>, Problem> {
     let new = body.value;
     let person = Person {
         email: new.email,

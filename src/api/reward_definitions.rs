@@ -1,7 +1,7 @@
 //! `/v1/reward-definitions`: what a campaign promises. They are part of the campaign's
 //! versioned configuration: each change makes a new version of it.
 
-use super::{Done, List};
+use super::{Done, List, Makes};
 use crate::{
     engine::{
         Error,
@@ -93,20 +93,20 @@ async fn create(
     IfMatch(if_version): IfMatch,
     key: IdempotencyKey,
     body: Body<NewDefinition>,
-) -> Result<Done<DefinitionView>, Problem> {
+) -> Result<Done<DefinitionView, Makes>, Problem> {
     let NewDefinition { campaign_id, terms } = body.value;
     write(&app, &caller, key, body.raw_hash, StatusCode::CREATED, Edit { id: campaign_id, if_version, change: Change::AddReward(terms) }).await
 }
 
-async fn write(
+async fn write<W>(
     app: &App,
     caller: &Caller<Write>,
     key: IdempotencyKey,
     raw_hash: [u8; 32],
     status: StatusCode,
     edit: Edit,
-) -> Result<Done<DefinitionView>, Problem> {
-    let done =
+) -> Result<Done<DefinitionView, W>, Problem> {
+    let done: Done<_> =
         super::write(app, caller, None, key, raw_hash, edit, move |(campaign, touched)| (status, touched.and_then(|id| pick(&campaign, id).ok()))).await?;
     app.engine.forget().await?;
     Ok(Done { reply: done.reply, shape: std::marker::PhantomData })

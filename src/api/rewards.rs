@@ -270,7 +270,7 @@ async fn reverse(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct TotalSpend {
+struct TotalSpendChange {
     /// What the commission is computed from.
     total_spend: Money,
 }
@@ -278,13 +278,13 @@ struct TotalSpend {
 /// Set what a commission is computed from
 ///
 /// Before it is issued; a reward that waits for its amount goes on.
-#[utoipa::path(put, path = "/v1/rewards/{id}/total-spend", tag = "rewards", request_body = TotalSpend)]
+#[utoipa::path(put, path = "/v1/rewards/{id}/total-spend", tag = "rewards", request_body = TotalSpendChange)]
 async fn total_spend(
     State(app): State<App>,
     caller: Caller<Rewards>,
     Path((id,)): Path<(RewardId,)>,
     key: IdempotencyKey,
-    body: Body<TotalSpend>,
+    body: Body<TotalSpendChange>,
 ) -> Result<Done<Reward>, Problem> {
     if body.value.total_spend.minor < 0 {
         return Err(Problem::invalid("/total_spend", "an amount of zero or more"));

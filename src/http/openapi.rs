@@ -66,6 +66,7 @@ pub fn document(routes: &OpenApi, config: &Config, chapters: &[Chapter]) -> Valu
     merge_flattened(&mut document);
     relax_bodies(&mut document);
     open_objects(&mut document);
+    name_variants(&mut document);
     name_operations(&mut document);
     name_writes(&mut document);
     drop_impossible(&mut document);
@@ -194,6 +195,19 @@ fn relax_bodies(document: &mut Value) {
         let schema = schema["$ref"].as_str().and_then(|reference| schemas.get(reference.rsplit('/').next()?)).unwrap_or(schema);
         body["required"] = schema["required"].as_array().is_some_and(|required| !required.is_empty()).into();
     });
+}
+
+/// The variants of a schema are named after it and their tag, for generators: `RewardValueFixed`.
+fn name_variants(document: &mut Value) {
+    let schemas = document["components"]["schemas"].as_object_mut().into_iter().flatten();
+    for (name, schema) in schemas {
+        for variant in schema.get_mut("oneOf").and_then(Value::as_array_mut).into_iter().flatten() {
+            let Some(properties) = variant["properties"].as_object() else { continue };
+            let tag = properties.get("type").and_then(|tag| tag["enum"][0].as_str()).or_else(|| properties.keys().next().map(String::as_str));
+            let words = tag.into_iter().flat_map(|tag| tag.split('_')).map(|word| word[..1].to_uppercase() + &word[1..]);
+            variant["title"] = words.fold(name.clone(), |title, word| title + &word).into();
+        }
+    }
 }
 
 /// Handlers are named within their file (`list`); outside they need their chapter, too (`leads_list`).

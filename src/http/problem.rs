@@ -300,6 +300,17 @@ impl IntoResponse for Problem {
     }
 }
 
+/// A problem that was written down with a change, where no request is known. It names the one that is answered.
+pub fn kept(status: StatusCode, document: &str) -> Response {
+    let mut document: serde_json::Map<_, _> = serde_json::from_str(document).unwrap_or_default();
+    document.extend(context::request_id().map(|id| ("request_id".to_owned(), id.as_str().into())));
+    let mut response = Response::new(Body::from(serde_json::Value::Object(document).to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// The answers that every operation may give, each a component of the document by this name.
 const ANSWERS: [(&str, &str, &str); 13] = [
     ("400", "Malformed", "The request cannot be read."),
