@@ -350,6 +350,57 @@ async fn a_person_of_two_campaigns_is_ambiguous_until_one_is_named() {
     .await;
 }
 
+/// Nothing that happens now can count for a campaign that is over, so it is not the one that is meant.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_of_one_campaign_that_runs_and_others_that_are_over_is_not_ambiguous() {
+    on_both(async |app| {
+        let coupons = || ten_euros(json!({"trigger": "joined", "beneficiary": "lead", "value": {"type": "coupon"}}));
+        let ends_at = app.now().plus_ms(30 * DAY_MS);
+        let ended = app.campaign(json!({"rewards": [coupons()]})).await;
+        let ran_out = app.campaign(json!({"ends_at": ends_at, "rewards": [coupons()]})).await;
+        let runs = app.campaign(json!({"rewards": [coupons()]})).await;
+        let mut leads = Vec::new();
+        for campaign in [&ended, &ran_out, &runs] {
+            campaign.add_coupons(&["SAME"]).await;
+            let maya = participant::Person { external_id: Some("CRM-1".into()), ..person("maya@example.net") };
+            leads.push(campaign.referrer("priya@example.com").await.join(maya).await.unwrap().lead.unwrap().id);
+        }
+        let then = app.now();
+        app.pass_days(40).await;
+        ended.set_status(CampaignStatus::Ended).await;
+        let now = app.now();
+        let keys = [LeadKey::Email("maya@example.net".parse().unwrap()), LeadKey::Coupon("same".into()), LeadKey::ExternalId("CRM-1".into())];
+        for (n, key) in keys.into_iter().enumerate() {
+            let told = |occurred_at| Convert { lead: key.clone(), occurred_at: Some(occurred_at), ..runs.order("maya@example.net", &format!("A-{n}"), "1.00 EUR") };
+            let anywhere = |told| Convert { campaign: None, ..told };
+            // What happened while all of them ran may be meant for any.
+            assert_eq!(reason_of(app.act(anywhere(told(then))).await), Some(Reason::PersonAmbiguous), "{key:?}");
+            assert_eq!(app.act(anywhere(told(now))).await.unwrap().lead.unwrap().id, leads[2], "{key:?}");
+        }
+        // Of several that are all over, none is more likely.
+        runs.set_status(CampaignStatus::Ended).await;
+        let qualify = Qualify { lead: LeadKey::ExternalId("CRM-1".into()), campaign: None, external_id: None, occurred_at: None, note: None };
+        assert_eq!(reason_of(app.act(qualify).await), Some(Reason::PersonAmbiguous));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversion_after_the_qualification_says_that_it_counts() {
+    on_both(async |app| {
+        let campaign = app.campaign(json!({})).await;
+        let lead = campaign.referrer("priya@example.com").await.lead("maya@example.net").await;
+        lead.qualify().await;
+        let answer = lead.buys("A-1", "10.00 EUR").await;
+        assert_eq!((answer.outcome, answer.why.reason, answer.already_qualified), (Outcome::Recorded, Reason::AlreadyQualified, true));
+        assert!(answer.conversion.unwrap().counts);
+        assert!(!answer.why.sentence.contains("nothing was changed"), "{}", answer.why.sentence);
+        let again = lead.buys("A-1", "10.00 EUR").await;
+        assert_eq!((again.repeated, again.already_qualified, again.why.reason), (true, true, Reason::AlreadyQualified));
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn unqualified_and_qualified_again_a_lead_pays_nothing_twice() {
     on_both(async |app| {

@@ -88,6 +88,13 @@ pub struct CampaignFacts<'a> {
     pub settings: &'a CampaignSettings,
 }
 
+impl CampaignFacts<'_> {
+    /// Whether it was over by then, so that nothing that happened then counts.
+    pub fn is_over(&self, at: Timestamp) -> bool {
+        (self.status == CampaignStatus::Ended && self.status_since <= at) || self.settings.ends_at.is_some_and(|end| end <= at)
+    }
+}
+
 /// What is known of a referrer.
 #[derive(Debug, Clone)]
 pub struct ReferrerFacts {
@@ -349,7 +356,7 @@ pub fn qualify(facts: &QualifyFacts<'_>) -> Qualification {
             }
             progress_checks(rule, conversion.spent_minor, conversion.goals, &mut checks);
             if already {
-                let decision = Decision { outcome: Outcome::Recorded, reason: Reason::AlreadyDone, checks };
+                let decision = Decision { outcome: Outcome::Recorded, reason: Reason::AlreadyQualified, checks };
                 return Qualification { decision, qualifies: false, counts: true };
             }
             let decision = Decision::by_checks(checks, Outcome::Recorded);

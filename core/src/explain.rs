@@ -61,6 +61,7 @@ macro_rules! reasons {
 reasons! {
     Done = "It was done.", "";
     AlreadyDone = "It had been done before; nothing was changed.", "";
+    AlreadyQualified = "The conversion counts; the lead had been qualified before.", "";
 
     // The campaign
     CampaignLive = "The campaign must be live at the time of the event.", "Publish or resume the campaign, then check the lead again.";

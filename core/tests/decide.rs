@@ -103,7 +103,7 @@ fn is_explained(decision: &Decision) {
         Outcome::Applied => assert!(failed.is_empty(), "applied in spite of {failed:?}"),
         Outcome::Unchanged => assert!(matches!(decision.reason, Reason::AlreadyDone | Reason::NothingToRefund)),
         Outcome::Ignored | Outcome::Refused => assert_eq!(failed.first().map(|check| check.reason), Some(decision.reason)),
-        Outcome::Recorded => assert!(failed.first().is_none_or(|check| check.reason == decision.reason || decision.reason == Reason::AlreadyDone)),
+        Outcome::Recorded => assert!(failed.first().is_none_or(|check| check.reason == decision.reason || decision.reason == Reason::AlreadyQualified)),
     }
 }
 

@@ -65,19 +65,36 @@ enum Found {
     Several(Vec<Participant>),
 }
 
-/// Who is meant. A person in several campaigns is ambiguous unless the campaign is named.
-async fn resolve(tx: &mut Tx<'_>, shared: &Shared, space: Space, key: &LeadKey, campaign: Option<CampaignId>) -> Result<Found> {
+/// Of leads in several campaigns those whose campaign was not over when it happened: nothing
+/// would come of the others. All of them where that is true of none.
+async fn not_over<L: Clone>(tx: &mut Tx<'_>, shared: &Shared, space: Space, at: Timestamp, leads: Vec<L>, of: impl Fn(&L) -> CampaignId) -> Result<Vec<L>> {
+    if leads.len() < 2 {
+        return Ok(leads);
+    }
+    let mut left = Vec::new();
+    for lead in &leads {
+        if !campaign::get(tx, shared, space, of(lead)).await?.facts().is_over(at) {
+            left.push(lead.clone());
+        }
+    }
+    Ok(if left.is_empty() { leads } else { left })
+}
+
+/// Who is meant by what happened then. A person in several campaigns is ambiguous unless the
+/// campaign is named, or all of them but one are over.
+async fn resolve(tx: &mut Tx<'_>, shared: &Shared, space: Space, key: &LeadKey, campaign: Option<CampaignId>, at: Timestamp) -> Result<Found> {
     match key {
         LeadKey::Id(id) => Ok(Found::One(id.uuid())),
         LeadKey::Code(code) => Ok(participant::by_code(tx, space, code).await?.map_or_else(|| Found::None(format!("nobody has the code {code}")), Found::One)),
         LeadKey::Coupon(coupon) => {
             let mut holders = coupon_holders(tx, space, coupon).await?;
             holders.retain(|(_, of)| campaign.is_none_or(|campaign| campaign == *of));
+            let holders = not_over(tx, shared, space, at, holders, |(_, of)| *of).await?;
             match holders.as_slice() {
                 [] => Ok(Found::None("nobody was given that coupon".to_owned())),
                 [(holder, _)] => Ok(Found::One(*holder)),
                 _ => {
-                    Err(Error::conflict(Reason::PersonAmbiguous, format!("Several people were given the coupon {coupon}. Name the campaign with campaign_id.")))
+                    Err(Error::conflict(Reason::PersonAmbiguous, format!("Several people were given the coupon {coupon}.")))
                 }
             }
         }
@@ -88,8 +105,8 @@ async fn resolve(tx: &mut Tx<'_>, shared: &Shared, space: Space, key: &LeadKey, 
                 Ok(found.map_or_else(|| Found::None(format!("nobody in the campaign has the address {email}")), |p| Found::One(p.id)))
             }
             None => {
-                let mut leads: Vec<Participant> =
-                    participant::by_email_anywhere(tx, space, email).await?.into_iter().filter(|p| p.lead_since.is_some()).collect();
+                let leads = participant::by_email_anywhere(tx, space, email).await?.into_iter().filter(|p| p.lead_since.is_some()).collect();
+                let mut leads = not_over(tx, shared, space, at, leads, |lead: &Participant| lead.campaign).await?;
                 match leads.len() {
                     0 => Ok(Found::None(format!("no lead has the address {email}"))),
                     1 => Ok(Found::One(leads.remove(0).id)),
@@ -99,13 +116,14 @@ async fn resolve(tx: &mut Tx<'_>, shared: &Shared, space: Space, key: &LeadKey, 
         },
         LeadKey::ExternalId(id) => {
             let filter = participant::PeopleFilter { external_id: Some(id.clone()), campaign, ..Default::default() };
-            let leads = participant::list_leads(tx, shared, space, &filter, &super::list::Page { limit: 2, ..Default::default() }).await?.data;
+            let leads = participant::list_leads(tx, shared, space, &filter, &super::list::Page { limit: 20, ..Default::default() }).await?.data;
+            let leads = not_over(tx, shared, space, at, leads, |lead| lead.campaign.id).await?;
             match leads.as_slice() {
                 [] => Ok(Found::None(format!("no lead has the external id {id}"))),
                 [lead] => Ok(Found::One(lead.id.uuid())),
                 _ => Err(Error::conflict(
                     Reason::PersonAmbiguous,
-                    format!("Leads of several campaigns have the external id {id}. Name the campaign with campaign_id."),
+                    format!("Leads of several campaigns have the external id {id}."),
                 )),
             }
         }
@@ -131,7 +149,7 @@ enum Opened {
     Nobody(Decision),
 }
 
-async fn open(work: &mut Work<'_, '_>, key: &LeadKey, campaign: Option<CampaignId>) -> Result<Opened> {
+async fn open(work: &mut Work<'_, '_>, key: &LeadKey, campaign: Option<CampaignId>, at: Timestamp) -> Result<Opened> {
     let space = work.context.space;
     if let Some(id) = campaign {
         campaign::get(work.tx, work.shared, space, id).await?;
@@ -143,7 +161,7 @@ async fn open(work: &mut Work<'_, '_>, key: &LeadKey, campaign: Option<CampaignI
             checks: vec![Check::new(Reason::PersonUnknown, false, "a lead of the campaign", found)],
         })
     };
-    let id = match resolve(work.tx, work.shared, space, key, campaign).await? {
+    let id = match resolve(work.tx, work.shared, space, key, campaign, at).await? {
         Found::One(id) => id,
         Found::None(found) => return Ok(nobody(found)),
         Found::Several(leads) => {
@@ -153,7 +171,7 @@ async fn open(work: &mut Work<'_, '_>, key: &LeadKey, campaign: Option<CampaignI
             }
             return Err(Error::conflict(
                 Reason::PersonAmbiguous,
-                format!("The person is a lead in several campaigns: {}. Name one with campaign_id.", names.join(", ")),
+                format!("The person is a lead in several campaigns: {}.", names.join(", ")),
             ));
         }
     };
@@ -200,7 +218,7 @@ async fn again(work: &mut Work<'_, '_>, record: SignalRecord) -> Result<Answer> 
         conversion,
         rewards,
         qualified,
-        already_qualified: record.reason == Reason::AlreadyDone,
+        already_qualified: was_qualified(record.reason),
         repeated: true,
     })
 }
@@ -341,12 +359,16 @@ impl Case {
     }
 }
 
+fn was_qualified(reason: Reason) -> bool {
+    matches!(reason, Reason::AlreadyDone | Reason::AlreadyQualified)
+}
+
 fn answer(signal: SignalId, decision: Decision, lead: Option<view::Lead>) -> Answer {
     Answer {
         signal_id: signal,
         outcome: decision.outcome,
         why: decision.reason.into(),
-        already_qualified: decision.reason == Reason::AlreadyDone,
+        already_qualified: was_qualified(decision.reason),
         checks: decision.checks,
         lead,
         conversion: None,
@@ -373,14 +395,15 @@ impl Act for Qualify {
     type Output = Answer;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Answer> {
-        let opened = open(work, &self.lead, self.campaign).await?;
+        let occurred_at = self.occurred_at.unwrap_or(work.context.now);
+        let opened = open(work, &self.lead, self.campaign, occurred_at).await?;
         let mut signal = work.signal(
             "lead.qualify",
             self.campaign,
             None,
             &json!({"lead": self.lead, "campaign_id": self.campaign, "external_id": self.external_id, "occurred_at": self.occurred_at, "note": self.note}),
         );
-        signal.occurred_at = self.occurred_at.unwrap_or(work.context.now);
+        signal.occurred_at = occurred_at;
         if let Some(id) = &self.external_id {
             signal.key = external_key("qualify", &opened, self.campaign, id);
             if let Some(record) = work.seen(&signal.key).await? {
@@ -464,7 +487,8 @@ impl Act for Unqualify {
     type Output = Answer;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Answer> {
-        let opened = open(work, &self.lead, self.campaign).await?;
+        let now = work.context.now;
+        let opened = open(work, &self.lead, self.campaign, now).await?;
         let mut signal = work.signal("lead.unqualify", self.campaign, None, &json!({"lead": self.lead, "campaign_id": self.campaign, "note": self.note}));
         let mut case = match opened {
             Opened::Case(case) => case,
@@ -498,7 +522,7 @@ impl Act for Reject {
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Answer> {
         let kind = if self.rejected { "lead.reject" } else { "lead.restore" };
-        let mut case = match open(work, &LeadKey::Id(self.lead), None).await? {
+        let mut case = match open(work, &LeadKey::Id(self.lead), None, work.context.now).await? {
             Opened::Case(case) => case,
             Opened::Nobody(_) => return Err(Error::NotFound { what: "lead" }),
         };
@@ -595,9 +619,10 @@ impl Act for Convert {
         if self.amount.is_some_and(|amount| amount.minor < 0) {
             return Err(Error::Invalid { field: "/amount".into(), expected: "an amount of zero or more; report refunds as refunds".into() });
         }
-        let opened = open(work, &self.lead, self.campaign).await?;
+        let occurred_at = self.occurred_at.unwrap_or(work.context.now);
+        let opened = open(work, &self.lead, self.campaign, occurred_at).await?;
         let mut signal = work.signal("conversion", self.campaign, None, &self.payload());
-        signal.occurred_at = self.occurred_at.unwrap_or(work.context.now);
+        signal.occurred_at = occurred_at;
         let external_id = match &self.external_id {
             Some(id) if self.replays.is_some() => id.clone(),
             Some(id) => {
@@ -818,7 +843,7 @@ impl Act for Refund {
                 _ => {
                     return Err(Error::conflict(
                         Reason::PersonAmbiguous,
-                        format!("Several campaigns have a conversion {id}. Name the campaign with campaign_id."),
+                        format!("Several campaigns have a conversion {id}."),
                     ));
                 }
             },
@@ -857,7 +882,7 @@ impl Act for Refund {
             }
             return nobody(work, signal, decision).await;
         };
-        let Opened::Case(mut case) = open(work, &LeadKey::Id(LeadId::from_uuid(owner)), None).await? else { return Err(Error::NotFound { what: "lead" }) };
+        let Opened::Case(mut case) = open(work, &LeadKey::Id(LeadId::from_uuid(owner)), None, work.context.now).await? else { return Err(Error::NotFound { what: "lead" }) };
         about(&mut signal, &case);
         if let Some(refund) = &self.external_id {
             signal.key = format!("refund:{id}:{refund}");
@@ -929,7 +954,7 @@ impl Act for Recheck {
     type Output = Answer;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Answer> {
-        let mut case = match open(work, &LeadKey::Id(self.lead), None).await? {
+        let mut case = match open(work, &LeadKey::Id(self.lead), None, work.context.now).await? {
             Opened::Case(case) => case,
             Opened::Nobody(_) => return Err(Error::NotFound { what: "lead" }),
         };

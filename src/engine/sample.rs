@@ -130,7 +130,7 @@ fn reward(state: RewardState) -> Reward {
             name: "Priya Shah".into(),
         },
         lead_id: id(3),
-        cause: format!("lead:{}", id::<goodword_core::ids::Lead>(3)),
+        cause: id::<goodword_core::ids::Lead>(3).to_string(),
         conversion_id: None,
         kind: "fixed".into(),
         amount: money(2_000),

@@ -153,7 +153,9 @@ pub struct Reward {
     pub beneficiary: Beneficiary,
     /// The lead that gave cause for it.
     pub lead_id: LeadId,
-    /// What it is for: a lead, a conversion, a milestone.
+    /// What it is for: a lead (`lead_…`), a conversion (`cnv_…`), a step (`milestone:5`), or the
+    /// second time that so many leads were reached (`every:2`).
+    #[schema(example = "lead_01m7wk82v0ec0r40r40m30e209")]
     pub cause: String,
     pub conversion_id: Option<ConversionId>,
     /// `fixed`, `commission`, `custom` or `coupon`.
