@@ -271,6 +271,42 @@ pub async fn list(tx: &mut Tx<'_>, shared: &Shared, space: Space, filter: &Rewar
     Ok(Listing { data, next: rows.next })
 }
 
+/// What a referrer's own rewards of one state add up to, by what is counted.
+pub struct Total {
+    pub state: RewardState,
+    pub money: Option<Money>,
+    /// How many, and of what.
+    pub units: Option<(i64, String)>,
+}
+
+pub async fn totals_of_referrer(tx: &mut Tx<'_>, space: Space, id: ReferrerId) -> Result<Vec<Total>> {
+    let sql = "SELECT state, currency, metric, CAST(sum(amount_minor - reversed_minor) AS bigint), CAST(sum(units) AS bigint) FROM rewards \
+         WHERE space = $1 AND beneficiary_id = $2 AND role = 'referrer' GROUP BY state, currency, metric LIMIT 1000";
+    let read = |row: &Row<'_>| {
+        Ok(Total {
+            state: RewardState::parse(row.text(0)?).ok_or_else(|| store::Error::Database("a reward has an unknown state".to_owned()))?,
+            money: money(row, 3, 1)?,
+            units: row.get::<Option<i64>>(4)?.zip(row.get::<Option<String>>(2)?),
+        })
+    };
+    Ok(tx.fetch(sql, &[space.into(), id.uuid().into()], read).await?)
+}
+
+/// The coupons that a referrer was given, newest first.
+pub async fn coupons_of_referrer(tx: &mut Tx<'_>, space: Space, id: ReferrerId, limit: i64) -> Result<Vec<RewardRow>> {
+    let sql = statement(
+        SELECT,
+        " WHERE space = $1 AND beneficiary_id = $2 AND role = 'referrer' AND state = 'issued' AND coupon IS NOT NULL ORDER BY due_at DESC, id LIMIT $3",
+    );
+    Ok(tx.fetch(&sql, &[space.into(), id.uuid().into(), limit.into()], RewardRow::read).await?)
+}
+
+/// A referrer's own rewards, newest first.
+pub async fn latest_of_referrer(tx: &mut Tx<'_>, space: Space, id: ReferrerId, limit: i64) -> Result<Vec<RewardRow>> {
+    let sql = statement(SELECT, " WHERE space = $1 AND beneficiary_id = $2 AND role = 'referrer' ORDER BY due_at DESC, id LIMIT $3");
+    Ok(tx.fetch(&sql, &[space.into(), id.uuid().into(), limit.into()], RewardRow::read).await?)
+}
+
 // ---------------------------------------------------------------- falling due
 
 /// Gives what the occasion gives cause for. Returns the rewards, and the checks of

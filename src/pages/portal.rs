@@ -9,19 +9,19 @@ use crate::engine::{
     campaign::{self, Campaign},
     list,
     participant::{self, Participant, PeopleFilter},
+    reward::{self, RewardRow},
     statistics, view, workspace,
 };
 use goodword_core::{
     campaign::Configuration,
     decide::LeadStatus,
     ids::{LeadId, ReferrerId},
-    money::{Currency, Money},
+    money::Money,
     reward::{Cadence, RewardState, RewardValue, Role, Trigger},
     time::Timestamp,
 };
-use goodword_store::{Row, Tx};
+use goodword_store::Tx;
 use std::collections::{BTreeMap, HashMap};
-use uuid::Uuid;
 
 /// What each side gets, in words.
 #[derive(Debug, Default)]
@@ -100,49 +100,29 @@ const fn is_earned(state: RewardState) -> Option<bool> {
     }
 }
 
-fn amount(minor: Option<i64>, currency: Option<&str>, units: Option<i64>, metric: Option<&str>) -> Option<Amount> {
-    match (minor, currency, units, metric) {
-        (Some(minor), Some(code), ..) => Some(Amount::Money(Money::new(minor, code.parse::<Currency>().ok()?))),
-        (_, _, Some(units), Some(metric)) => Some(Amount::Units { units, metric: metric.to_owned() }),
-        _ => None,
-    }
-}
-
 async fn totals(tx: &mut Tx<'_>, space: Space, id: ReferrerId) -> Result<(Vec<Amount>, Vec<Amount>)> {
-    const SQL: &str = "SELECT state, currency, metric, CAST(sum(amount_minor - reversed_minor) AS bigint), CAST(sum(units) AS bigint) FROM rewards \
-         WHERE space = $1 AND beneficiary_id = $2 AND role = 'referrer' GROUP BY state, currency, metric LIMIT 1000";
-    type Total = (String, Option<String>, Option<String>, Option<i64>, Option<i64>);
-    let read = |row: &Row<'_>| -> goodword_store::Result<Total> { Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)) };
     // By what is counted: one currency, one kind of point. Money comes first.
     let mut sums: [BTreeMap<(bool, String), i64>; 2] = Default::default();
-    for (state, currency, metric, minor, units) in tx.fetch(SQL, &[space.into(), id.uuid().into()], read).await? {
-        let Some(earned) = RewardState::parse(&state).and_then(is_earned) else { continue };
-        let (what, value) = match (currency, metric) {
-            (Some(code), _) => ((false, code), minor),
-            (None, Some(metric)) => ((true, metric), units),
+    for total in reward::totals_of_referrer(tx, space, id).await? {
+        let Some(earned) = is_earned(total.state) else { continue };
+        let (what, value) = match (total.money, total.units) {
+            (Some(money), _) => ((false, money.currency.as_str().to_owned()), money.minor),
+            (None, Some((units, metric))) => ((true, metric), units),
             (None, None) => continue,
         };
-        *sums[usize::from(earned)].entry(what).or_default() += value.unwrap_or_default();
+        *sums[usize::from(earned)].entry(what).or_default() += value;
     }
-    let [on_its_way, earned] = sums.map(|sums| {
-        let amounts = sums.into_iter().filter(|(_, value)| *value != 0);
-        amounts
-            .filter_map(
-                |((points, what), value)| if points { amount(None, None, Some(value), Some(&what)) } else { amount(Some(value), Some(&what), None, None) },
-            )
-            .collect()
-    });
+    let amount = |((points, what), value): ((bool, String), i64)| {
+        if points { Some(Amount::Units { units: value, metric: what }) } else { Some(Amount::Money(Money::new(value, what.parse().ok()?))) }
+    };
+    let [on_its_way, earned] = sums.map(|sums| sums.into_iter().filter(|(_, value)| *value != 0).filter_map(amount).collect());
     Ok((earned, on_its_way))
 }
 
 async fn coupons(tx: &mut Tx<'_>, space: Space, campaign: &Campaign, id: ReferrerId) -> Result<Vec<(String, String)>> {
-    const SQL: &str = "SELECT definition_id, coupon FROM rewards WHERE space = $1 AND beneficiary_id = $2 AND role = 'referrer' AND state = 'issued' \
-         AND coupon IS NOT NULL ORDER BY due_at DESC LIMIT $3";
-    let read = |row: &Row<'_>| Ok((row.get::<Uuid>(0)?, row.get::<String>(1)?));
-    let found = tx.fetch(SQL, &[space.into(), id.uuid().into(), COUPONS_MAX.into()], read).await?;
-    let name =
-        |definition: Uuid| campaign.configuration.rewards.iter().find(|reward| reward.id.uuid() == definition).map(|reward| reward.terms.name.to_string());
-    Ok(found.into_iter().map(|(definition, coupon)| (name(definition).unwrap_or_default(), coupon)).collect())
+    let name = |row: &RewardRow| campaign.configuration.rewards.iter().find(|reward| reward.id == row.definition).map(|reward| reward.terms.name.to_string());
+    let rows = reward::coupons_of_referrer(tx, space, id, COUPONS_MAX).await?;
+    Ok(rows.into_iter().filter_map(|row| Some((name(&row).unwrap_or_default(), row.coupon?))).collect())
 }
 
 struct LeadReward {
@@ -153,20 +133,16 @@ struct LeadReward {
 
 /// The latest reward for each lead that has an amount to show.
 async fn rewards_by_lead(tx: &mut Tx<'_>, space: Space, id: ReferrerId) -> Result<HashMap<LeadId, LeadReward>> {
-    const SQL: &str = "SELECT lead_id, state, amount_minor, currency, units, metric, hold_until FROM rewards \
-         WHERE space = $1 AND beneficiary_id = $2 AND role = 'referrer' ORDER BY due_at DESC, id LIMIT $3";
-    let read = |row: &Row<'_>| {
-        let state = RewardState::parse(row.text(1)?);
-        let (currency, metric) = (row.get::<Option<String>>(3)?, row.get::<Option<String>>(5)?);
-        let amount = amount(row.get(2)?, currency.as_deref(), row.get(4)?, metric.as_deref());
-        let hold_until = row.get::<Option<i64>>(6)?.map(Timestamp::from_ms).filter(|_| state == Some(RewardState::OnHold));
-        Ok((LeadId::from_uuid(row.get(0)?), state.and_then(is_earned), amount, hold_until))
-    };
     let mut by_lead = HashMap::new();
-    for (lead, earned, amount, hold_until) in tx.fetch(SQL, &[space.into(), id.uuid().into(), REWARDS_MAX.into()], read).await? {
-        if let (Some(earned), Some(amount)) = (earned, amount) {
-            by_lead.entry(lead).or_insert(LeadReward { amount, earned, hold_until });
-        }
+    for row in reward::latest_of_referrer(tx, space, id, REWARDS_MAX).await? {
+        let amount = match (row.amount, row.units, row.metric) {
+            (Some(money), ..) => Amount::Money(money),
+            (_, Some(units), Some(metric)) => Amount::Units { units, metric },
+            _ => continue,
+        };
+        let Some(earned) = is_earned(row.state) else { continue };
+        let hold_until = row.hold_until.filter(|_| row.state == RewardState::OnHold);
+        by_lead.entry(row.lead).or_insert(LeadReward { amount, earned, hold_until });
     }
     Ok(by_lead)
 }
