@@ -146,7 +146,12 @@ pub static SETTINGS: &[Setting] = &[
         secret: false,
         set: |config, text| {
             let url: WebUrl = parse(text, "an address like https://refer.example.com")?;
-            config.public_url = Some(url.as_str().trim_end_matches('/').to_owned());
+            let root = url.as_str().trim_end_matches('/');
+            // Pages, their forms and cookies begin at the root of the host.
+            if root.splitn(4, '/').count() > 3 || root.contains(['?', '#']) {
+                return Err("an address without a path, since Goodword needs a host name of its own, like https://refer.example.com".into());
+            }
+            config.public_url = Some(root.to_owned());
             Ok(())
         },
     },
@@ -625,6 +630,8 @@ mod tests {
         assert!(error("lissten = '1'").starts_with("there is no key \"lissten\""));
         assert!(error("listen = 'here'").starts_with("expected an address and a port"));
         assert!(error("visit_ip_days = -1").contains("a whole number from 0 to 3650"));
+        assert!(error("public_url = 'https://example.com/refer/'").contains("a host name of its own, like https://refer.example.com"));
+        assert!(error("public_url = 'https://example.com?x=1'").contains("without a path"));
         assert!(error("[server]\nlisten = 'x'").contains("no key \"server\""));
         assert!(error("listen = {}").contains("expected a text"));
         assert!(error("a b").contains("line 1"));
