@@ -102,7 +102,7 @@ reasons! {
     Milestone = "The reward is given when a number of qualified leads is reached.", "";
     EveryN = "The reward is given for every so many qualified leads.", "";
     Budget = "The reward must fit into the campaign's budget.", "Raise the budget, then check the lead again.";
-    CouponLeft = "A coupon must be left in the pool.", "Upload more coupons, then release the reward.";
+    CouponLeft = "A coupon must be left in the pool.", "Upload more coupons, then approve the reward.";
     HoldDays = "The reward is on hold for the days that its definition says.", "It goes on by itself when the time has passed.";
     ReviewAlways = "Every reward of this definition is reviewed.", "Approve or reject it.";
     ReviewRisk = "The lead shows a sign of risk, so the reward is reviewed.", "Look at the signs, then approve or reject it.";

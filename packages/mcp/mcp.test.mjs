@@ -159,7 +159,7 @@ for (const [kind, transport] of Object.entries(transports)) {
 			assert.deepEqual(await names(reader), looking);
 			assert.deepEqual(await names(await connect(await server.keyFor('read', 'report'))), [...looking, 'record_conversion', 'confirm']);
 			assert.deepEqual(await names(await connect(await server.keyFor('rewards'))), [...looking, 'preview_reward_action', 'confirm']);
-			await refused(/lacks the scope report.*Use a key with the scope report/, 'record_conversion', { email: 'maya@example.com', external_id: '1' }, reader);
+			await refused(/lacks the scope report.*Use a key that has it/, 'record_conversion', { email: 'maya@example.com', external_id: '1' }, reader);
 			await refused(/lacks the scope rewards/, 'preview_reward_action', { reward_id: 'rwd_01m7wxa1fhf0fsz2z7nzgde70t', action: 'approve' }, reader);
 			const { campaigns } = await call('list_campaigns', {}, await connect(server.testKey));
 			assert.deepEqual(campaigns, [], 'the other side');

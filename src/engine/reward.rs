@@ -775,12 +775,12 @@ impl Act for Decide {
         match self.action {
             RewardAction::Approve => {
                 if case.row.kind == "commission" && case.row.amount.is_none() {
-                    return Err(Error::conflict(Reason::RewardAmount, "The commission has no amount yet. Set the reward's total spend first."));
+                    return Err(Error::conflict(Reason::RewardAmount, "The commission has no amount yet."));
                 }
                 if case.row.kind == "coupon" && case.row.coupon.is_none() {
                     case.row.coupon = take_coupon(work, &case.campaign, case.row.definition, case.row.id).await?;
                     if case.row.coupon.is_none() {
-                        return Err(Error::conflict(Reason::CouponLeft, "No coupon is left in the pool. Upload more, then approve."));
+                        return Err(Error::conflict(Reason::CouponLeft, "No coupon is left in the pool."));
                     }
                 }
                 case.go(work, RewardState::Approved, Reason::Done, note, signal.id).await?;

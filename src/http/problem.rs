@@ -101,9 +101,8 @@ impl Problem {
 
     /// The key lacks a scope.
     pub fn forbidden(needed: Scope) -> Self {
-        let scope = needed.as_str();
-        let detail = format!("The API key lacks the scope {scope}.");
-        Self::new(StatusCode::FORBIDDEN, "forbidden", "The API key may not do this", detail).next_step(format!("Use a key with the scope {scope}."))
+        let detail = format!("The API key lacks the scope {}.", needed.as_str());
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "The API key may not do this", detail).next_step("Use a key that has it, or add it to this key.")
     }
 
     /// There is no such thing; `what` is a noun: `lead`.

@@ -167,7 +167,7 @@ async fn a_key_opens_what_its_scopes_cover() {
 
     let id = "lead_01jd3x5w8me4qv9c2t7k6hz0ab";
     let (status, _, problem) = server.send("DELETE", &format!("/v1/things/{id}"), &[("x-api-key", &server.read)], "").await;
-    assert_eq!((status.as_u16(), &problem["code"], &problem["next_step"]), (403, &json!("forbidden"), &json!("Use a key with the scope admin.")));
+    assert_eq!((status.as_u16(), &problem["code"], &problem["next_step"]), (403, &json!("forbidden"), &json!("Use a key that has it, or add it to this key.")));
     assert_eq!(server.send("DELETE", &format!("/v1/things/{id}"), &[("x-api-key", &server.admin)], "").await.0, 204);
     let (status, headers, _) = server.get(&format!("/v1/things/{id}"), &server.admin).await;
     assert_eq!((status.as_u16(), &headers["etag"]), (200, &"\"v3\"".parse().unwrap()));
