@@ -5,12 +5,13 @@ mod support;
 use goodword_core::{
     campaign::CampaignStatus,
     reward::{RewardAction, RewardState},
+    time::MINUTE_MS,
 };
 use serde_json::{Value, json};
 use support::{
     TestCampaign,
     site::{Actor, Reply, Site, on_both},
-    ten_euros,
+    ten_euros, time,
 };
 
 /// What a message is answered with.
@@ -328,6 +329,31 @@ async fn a_reward_moves_only_as_it_was_previewed_and_once() {
             assert_eq!(reward.state().await, RewardState::Issued);
             assert_eq!(confirm(&stated["token"]).await.unwrap()["state"], "reversed");
             site.app.check_books().await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_is_good_for_ten_minutes() {
+    on_both(
+        |_| {},
+        async |site| {
+            let campaign = program(site, json!({"review": "always"})).await;
+            campaign.convert(campaign.order("maya@example.com", "o-1", "50.00 EUR")).await;
+            let reward = campaign.reward().await;
+            let preview = async || tool(site, Actor::Test, "preview_reward_action", json!({"reward_id": reward.id, "action": "approve"})).await.unwrap();
+            let confirm = async |token: &Value| tool(site, Actor::Test, "confirm", json!({"token": token})).await;
+
+            let stated = preview().await;
+            site.app.pass(10 * MINUTE_MS + 1).await;
+            assert!(time(stated["valid_until"].as_str().unwrap()) < site.app.now(), "{stated}");
+            says(confirm(&stated["token"]).await, "The token is not valid, or too old.");
+            assert_eq!(reward.state().await, RewardState::InReview);
+
+            let stated = preview().await;
+            site.app.pass(9 * MINUTE_MS).await;
+            assert_eq!(confirm(&stated["token"]).await.unwrap()["state"], "approved");
         },
     )
     .await;

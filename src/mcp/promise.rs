@@ -63,7 +63,7 @@ pub async fn preview(app: &App, caller: &Caller<Read>, tool: &Tool, arguments: V
     let Some(effect) = effect else {
         return Ok(app.engine.run(context(app, caller), AsStated { step, effect: None }).await?);
     };
-    let until = app.engine.wall().plus_ms(PREVIEW_MS);
+    let until = app.engine.now(caller.space).plus_ms(PREVIEW_MS);
     let mut answer = json!({
         "done": false, "effect": effect.words, "valid_until": until,
         "next_step": "Show the effect to the person. If they agree, call confirm with the token.",
@@ -84,7 +84,7 @@ pub async fn confirm(app: &App, caller: &Caller<Read>, arguments: Confirm) -> Re
     let stale = || Problem::conflict("The token is not valid, or too old.").next_step("Preview it again and show the effect.");
     let opened = signer(app).open(&caller.key_id.to_string(), &arguments.token).ok_or_else(stale)?;
     let promise: Promise = serde_json::from_slice(&opened).map_err(|_| stale())?;
-    let tool = tools::named(&promise.tool).filter(|_| app.engine.wall() <= promise.until).ok_or_else(stale)?;
+    let tool = tools::named(&promise.tool).filter(|_| app.engine.now(caller.space) <= promise.until).ok_or_else(stale)?;
     if !caller.may(tool.scope) {
         return Err(Problem::forbidden(tool.scope));
     }
