@@ -41,3 +41,84 @@ async fn every_refusal_names_its_request() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_became_of_an_event_is_found_over_all_endpoints() {
+    on_both(async |web, key| {
+        // Nothing is sent there: no dispatcher runs here.
+        let endpoint = async |name: &str| web.ok("POST", "/v1/endpoints", key, json!({"url": format!("https://192.0.43.8/{name}")})).await["id"].clone();
+        let (first, second) = (endpoint("a").await, endpoint("b").await);
+        let campaign = campaign(web, key, "Spring").await;
+        web.ok("PATCH", &format!("/v1/endpoints/{}", second.as_str().unwrap()), key, json!({"enabled": false})).await;
+        for name in ["ada", "bea"] {
+            web.ok("POST", "/v1/referrers", key, json!({"campaign_id": campaign["id"], "email": format!("{name}@example.com")})).await;
+        }
+        let list = async |query: &str| web.ok("GET", &format!("/v1/deliveries?{query}"), key, Value::Null).await;
+        let count = async |query: &str| list(query).await["data"].as_array().unwrap().len();
+        let all = list("order=asc").await["data"].as_array().unwrap().clone();
+        let types: Vec<_> = all.iter().map(|row| row["event_type"].as_str().unwrap()).collect();
+        assert_eq!(types.iter().filter(|kind| **kind == "referrer.created").count(), 4, "{types:?}");
+        let of_first = all.iter().filter(|row| row["endpoint_id"] == first).count();
+        let event = all.last().unwrap()["event_id"].as_str().unwrap();
+        assert_eq!(count(&format!("event_id={event}")).await, 2);
+        assert_eq!(count(&format!("event_id={event}&endpoint_id={}", second.as_str().unwrap())).await, 1);
+        assert_eq!(count(&format!("endpoint_id={}", first.as_str().unwrap())).await, of_first);
+        assert_eq!(count("state=skipped&event_type=referrer.created").await, 2);
+        assert_eq!(count("state=delivered").await + count("status_class=5").await, 0);
+        assert_eq!((count("created_before=2020-01-01").await, count("created_after=2020-01-01").await), (0, all.len()));
+        // Page by page in both orders, it is the same list.
+        for order in ["asc", "desc"] {
+            let (mut walked, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let page = list(&format!("order={order}&limit=2{cursor}")).await;
+                walked.extend(page["data"].as_array().unwrap().iter().map(|row| row["id"].clone()));
+                let Some(next) = page["next_cursor"].as_str() else { break };
+                cursor = format!("&cursor={next}");
+            }
+            let mut ids: Vec<_> = all.iter().map(|row| row["id"].clone()).collect();
+            if order == "desc" {
+                ids.reverse();
+            }
+            assert_eq!(walked, ids);
+        }
+        assert_eq!(web.send("GET", "/v1/deliveries?status_class=6", Some(key), None).await.body["errors"][0]["field"], "status_class");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn revoking_a_key_names_the_endpoints_that_go_on_sending() {
+    on_both(async |web, key| {
+        let made = web.ok("POST", "/v1/api-keys", key, json!({"name": "Shop", "scopes": ["write"]})).await;
+        let shop = made["secret"].as_str().unwrap();
+        web.ok("POST", "/v1/endpoints", key, json!({"url": "https://192.0.43.8/other"})).await;
+        let endpoint = web.ok("POST", "/v1/endpoints", shop, json!({"url": "https://192.0.43.8/shop"})).await;
+        let path = format!("/v1/api-keys/{}", made["id"].as_str().unwrap());
+        let revoked = web.ok("DELETE", &path, key, json!({})).await;
+        assert!(revoked["revoked_at"].is_string(), "{revoked}");
+        assert_eq!(revoked["endpoints"], json!([endpoint["id"]]));
+        let address = format!("/v1/endpoints/{}", endpoint["id"].as_str().unwrap());
+        assert_eq!(web.ok("GET", &address, key, Value::Null).await["status"], "active");
+        // Once it is deleted, nothing is left of the key.
+        web.ok("DELETE", &address, key, json!({})).await;
+        assert_eq!(web.ok("DELETE", &path, key, json!({})).await["endpoints"], json!([]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_that_only_reports_learns_the_names_of_campaigns_and_no_more() {
+    on_both(async |web, key| {
+        let spring = campaign(web, key, "Spring").await;
+        web.ok("POST", "/v1/campaigns", key, json!({"name": "Draft"})).await;
+        let made = web.ok("POST", "/v1/api-keys", key, json!({"name": "Shop", "scopes": ["report"]})).await;
+        let shop = made["secret"].as_str().unwrap();
+        assert_eq!(web.ok("GET", "/v1/me", shop, Value::Null).await["api_key"]["scopes"], json!(["report"]));
+        let names = web.ok("GET", "/v1/campaigns/names?status=live", shop, Value::Null).await;
+        assert_eq!(names["data"], json!([{"id": spring["id"], "name": "Spring"}]));
+        for path in ["/v1/campaigns".to_owned(), format!("/v1/campaigns/{}", spring["id"].as_str().unwrap()), "/v1/leads".to_owned()] {
+            assert_eq!(web.send("GET", &path, Some(shop), None).await.status, 403, "{path}");
+        }
+    })
+    .await;
+}

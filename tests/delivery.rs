@@ -240,7 +240,8 @@ impl Node {
     async fn deliveries(&self, of: EndpointId) -> Vec<DeliveryView> {
         let space = self.space;
         let page = Page { limit: 100_000, ascending: true, ..Page::default() };
-        self.engine.read(move |tx| Box::pin(async move { delivery::list(tx, space, of, &DeliveryFilter::default(), &page).await })).await.unwrap().data
+        let filter = DeliveryFilter { endpoint: Some(of), ..DeliveryFilter::default() };
+        self.engine.read(move |tx| Box::pin(async move { delivery::list(tx, space, &filter, &page).await })).await.unwrap().data
     }
 
     async fn delivery(&self, id: DeliveryId) -> (DeliveryView, Vec<Attempt>) {

@@ -371,7 +371,8 @@ async fn a_person_of_one_campaign_that_runs_and_others_that_are_over_is_not_ambi
         let now = app.now();
         let keys = [LeadKey::Email("maya@example.net".parse().unwrap()), LeadKey::Coupon("same".into()), LeadKey::ExternalId("CRM-1".into())];
         for (n, key) in keys.into_iter().enumerate() {
-            let told = |occurred_at| Convert { lead: key.clone(), occurred_at: Some(occurred_at), ..runs.order("maya@example.net", &format!("A-{n}"), "1.00 EUR") };
+            let told =
+                |occurred_at| Convert { lead: key.clone(), occurred_at: Some(occurred_at), ..runs.order("maya@example.net", &format!("A-{n}"), "1.00 EUR") };
             let anywhere = |told| Convert { campaign: None, ..told };
             // What happened while all of them ran may be meant for any.
             assert_eq!(reason_of(app.act(anywhere(told(then))).await), Some(Reason::PersonAmbiguous), "{key:?}");

@@ -4,14 +4,16 @@ use super::{Done, List, Order, page};
 use crate::{
     engine::{
         access::Scope,
+        endpoint::{self, EndpointFilter},
+        list::{LIMIT_MAX, Page},
         random_bytes,
         workspace::{self, ApiKey, ClockMove, CreateKey, MoveClock, RevokeKey, Secret, UpdateKey},
     },
-    http::{Admin, App, Body, Caller, IdempotencyKey, Json, Path, Problem, Query, Read},
+    http::{Admin, Any, App, Body, Caller, IdempotencyKey, Json, Path, Problem, Query, Read},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
-    ids::{ApiKeyId, WorkspaceId},
+    ids::{ApiKeyId, EndpointId, WorkspaceId},
     text::Line,
     time::Timestamp,
 };
@@ -63,9 +65,9 @@ pub struct Server {
 
 /// Who am I?
 ///
-/// The cheapest way to test a key.
+/// The cheapest way to test a key; every key may ask.
 #[utoipa::path(get, path = "/v1/me", tag = "account")]
-async fn me(State(app): State<App>, caller: Caller<Read>) -> Result<Json<Me>, Problem> {
+async fn me(State(app): State<App>, caller: Caller<Any>) -> Result<Json<Me>, Problem> {
     let test = caller.space.is_test();
     Ok(Json(Me {
         label: format!("{}{}", caller.workspace_name, if test { " (test)" } else { "" }),
@@ -154,14 +156,27 @@ async fn update_key(
     Ok(done)
 }
 
+/// A key that was revoked, and what it leaves behind.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RevokedKey {
+    #[serde(flatten)]
+    pub key: ApiKey,
+    /// Endpoints that it made. They go on sending: delete those that nobody needs. At most 250.
+    pub endpoints: Vec<EndpointId>,
+}
+
 /// Revoke an API key
 ///
-/// For ever, and on all nodes within a second.
+/// For ever, and on all nodes within a second. Endpoints that the key made go on sending; the
+/// answer names them.
 #[utoipa::path(delete, path = "/v1/api-keys/{id}", tag = "account")]
-async fn revoke_key(State(app): State<App>, caller: Caller<Admin>, Path((id,)): Path<(ApiKeyId,)>) -> Result<Json<ApiKey>, Problem> {
-    let revoked = app.engine.run(super::context(&app, &caller, None)?, RevokeKey { id }).await?;
+async fn revoke_key(State(app): State<App>, caller: Caller<Admin>, Path((id,)): Path<(ApiKeyId,)>) -> Result<Json<RevokedKey>, Problem> {
+    let key = app.engine.run(super::context(&app, &caller, None)?, RevokeKey { id }).await?;
     app.engine.forget().await?;
-    Ok(Json(revoked))
+    let (space, filter) = (caller.space, EndpointFilter { created_by: Some(id.to_string()), ..EndpointFilter::default() });
+    let page = Page { limit: LIMIT_MAX, ..Page::default() };
+    let made = app.engine.read(move |tx| Box::pin(async move { endpoint::list(tx, space, &filter, &page).await })).await?;
+    Ok(Json(RevokedKey { key, endpoints: made.data.iter().map(|endpoint| endpoint.id).collect() }))
 }
 
 /// The clock of the test side.

@@ -3,10 +3,13 @@
 use super::{Done, List, Makes, Order, page};
 use crate::{
     engine::{
+        Space,
         campaign::{self, Campaign, CampaignFilter, Change, Create, Delete, Edit, SetStatus, VersionRecord},
+        list::Listing,
         trial::{self, Trial},
+        view::CampaignRef,
     },
-    http::{App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Versioned, Write, extract::Nothing},
+    http::{Any, App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Versioned, Write, extract::Nothing},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -24,6 +27,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
+        .routes(routes!(names))
         .routes(routes!(get, update, delete))
         .routes(routes!(publish))
         .routes(routes!(pause))
@@ -90,11 +94,23 @@ struct CampaignList {
 /// List campaigns
 #[utoipa::path(get, path = "/v1/campaigns", tag = "campaigns", params(CampaignList))]
 async fn list(State(app): State<App>, caller: Caller<Read>, Query(query): Query<CampaignList>) -> Result<Json<List<CampaignView>>, Problem> {
-    let page = page(query.limit, query.cursor.as_deref(), query.order, query.created_after, query.created_before)?;
-    let (space, shared, filter) = (caller.space, app.engine.shared_arc(), CampaignFilter { status: query.status, search: query.search });
-    let found = app.engine.read(move |tx| Box::pin(async move { campaign::list(tx, &shared, space, &filter, &page).await })).await?;
+    let found = find(&app, caller.space, query).await?;
     let url = &app.engine.shared().public_url;
     Ok(Json(found.map(|campaign| view(&campaign, url)).into()))
+}
+
+/// List the names of campaigns
+///
+/// For drop-downs: every key may ask, also one whose only scope is `report`.
+#[utoipa::path(get, path = "/v1/campaigns/names", tag = "campaigns", params(CampaignList))]
+async fn names(State(app): State<App>, caller: Caller<Any>, Query(query): Query<CampaignList>) -> Result<Json<List<CampaignRef>>, Problem> {
+    Ok(Json(find(&app, caller.space, query).await?.map(|campaign| campaign.reference()).into()))
+}
+
+async fn find(app: &App, space: Space, query: CampaignList) -> Result<Listing<Campaign>, Problem> {
+    let page = page(query.limit, query.cursor.as_deref(), query.order, query.created_after, query.created_before)?;
+    let (shared, filter) = (app.engine.shared_arc(), CampaignFilter { status: query.status, search: query.search });
+    Ok(app.engine.read(move |tx| Box::pin(async move { campaign::list(tx, &shared, space, &filter, &page).await })).await?)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

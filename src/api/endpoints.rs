@@ -16,7 +16,7 @@ use crate::{
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
-    ids::{CampaignId, DeliveryId, EndpointId, ReplayId, RewardDefinitionId},
+    ids::{CampaignId, DeliveryId, EndpointId, EventId, ReplayId, RewardDefinitionId},
     text::WebUrl,
     time::Timestamp,
 };
@@ -34,6 +34,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(deliveries))
         .routes(routes!(replay))
         .routes(routes!(get_replay))
+        .routes(routes!(all_deliveries))
         .routes(routes!(get_delivery))
         .routes(routes!(resend))
 }
@@ -402,12 +403,58 @@ async fn deliveries(
     Query(query): Query<DeliveryList>,
 ) -> Result<Json<List<DeliveryView>>, Problem> {
     let page = page(query.limit, query.cursor.as_deref(), query.order, query.created_after, query.created_before)?;
-    if query.status_class.is_some_and(|class| !(1..=5).contains(&class)) {
-        return Err(Problem::invalid("status_class", "1 to 5"));
-    }
-    let filter = DeliveryFilter { state: query.state, status_class: query.status_class, kind: query.event_type };
+    let filter =
+        DeliveryFilter { endpoint: Some(id), event: None, state: query.state, status_class: checked_class(query.status_class)?, kind: query.event_type };
     let space = caller.space;
-    Ok(Json(app.engine.read(move |tx| Box::pin(async move { delivery::list(tx, space, id, &filter, &page).await })).await?.into()))
+    let found = app.engine.read(move |tx| {
+        Box::pin(async move {
+            endpoint::must_have_been(tx, space, id).await?;
+            delivery::list(tx, space, &filter, &page).await
+        })
+    });
+    Ok(Json(found.await?.into()))
+}
+
+fn checked_class(class: Option<i64>) -> Result<Option<i64>, Problem> {
+    if class.is_some_and(|class| !(1..=5).contains(&class)) { Err(Problem::invalid("status_class", "1 to 5")) } else { Ok(class) }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct AllDeliveries {
+    #[param(minimum = 1, maximum = 250, default = 25)]
+    limit: Option<usize>,
+    cursor: Option<String>,
+    order: Option<Order>,
+    created_after: Option<Timestamp>,
+    created_before: Option<Timestamp>,
+    endpoint_id: Option<EndpointId>,
+    event_id: Option<EventId>,
+    state: Option<DeliveryState>,
+    /// `4` is every answer from 400 to 499.
+    #[param(minimum = 1, maximum = 5)]
+    status_class: Option<i64>,
+    event_type: Option<EventType>,
+}
+
+/// List deliveries to all endpoints
+///
+/// In the order of the events, and within the times of the events, or with `endpoint_id` as in its own
+/// list. What became of an event is found at once; by `state`, `status_class` or `event_type` the log is
+/// looked through, so limit the time where much is sent.
+#[utoipa::path(get, path = "/v1/deliveries", tag = "endpoints", params(AllDeliveries))]
+async fn all_deliveries(State(app): State<App>, caller: Caller<Read>, Query(query): Query<AllDeliveries>) -> Result<Json<List<DeliveryView>>, Problem> {
+    let page = page(query.limit, query.cursor.as_deref(), query.order, query.created_after, query.created_before)?;
+    let filter = DeliveryFilter {
+        endpoint: query.endpoint_id,
+        event: query.event_id,
+        state: query.state,
+        status_class: checked_class(query.status_class)?,
+        kind: query.event_type,
+    };
+    let space = caller.space;
+    Ok(Json(app.engine.read(move |tx| Box::pin(async move { delivery::list(tx, space, &filter, &page).await })).await?.into()))
 }
 
 /// A delivery with every try, and what was told.

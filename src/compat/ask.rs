@@ -41,8 +41,8 @@ impl<S: Needs> FromRequest<App> for Ask<S> {
         }
         let key = auth::key_of(request.headers()).ok_or_else(Refusal::unauthenticated)?;
         let access = known(app, key).await?;
-        if !access.may(S::SCOPE) {
-            return Err(Refusal::forbidden(S::SCOPE));
+        if let Some(needed) = S::missing(&access) {
+            return Err(Refusal::forbidden(needed));
         }
         let (mut parts, body) = request.into_parts();
         let IdempotencyKey(key) = IdempotencyKey::from_request_parts(&mut parts, app).await?;

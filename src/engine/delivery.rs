@@ -167,16 +167,25 @@ fn read(row: &Row<'_>) -> store::Result<DeliveryView> {
 
 #[derive(Debug, Clone, Default)]
 pub struct DeliveryFilter {
+    pub endpoint: Option<EndpointId>,
+    pub event: Option<EventId>,
     pub state: Option<DeliveryState>,
     /// 2 for 200 to 299.
     pub status_class: Option<i64>,
     pub kind: Option<EventType>,
 }
 
-pub async fn list(tx: &mut Tx<'_>, space: Space, of: EndpointId, filter: &DeliveryFilter, page: &Page) -> Result<Listing<DeliveryView>> {
-    endpoint::must_have_been(tx, space, of).await?;
+/// Those of one endpoint in the order in which they were made; others in the order of their events,
+/// whose time their ids begin with. Each order has its index.
+pub async fn list(tx: &mut Tx<'_>, space: Space, filter: &DeliveryFilter, page: &Page) -> Result<Listing<DeliveryView>> {
     let mut query = Query::new(SELECT, space);
-    query.and_id("endpoint_id =", of.uuid());
+    if let Some(id) = filter.endpoint {
+        query.and_id("endpoint_id =", id.uuid());
+    }
+    if let Some(id) = filter.event {
+        let at = Timestamp::from_ms((id.uuid().as_u128() >> 80) as i64);
+        query.and_id("id >=", first_of(at)).and_id("id <", first_of(at.plus_ms(1))).and_id("event_id =", id.uuid());
+    }
     match filter.state {
         None => {}
         Some(DeliveryState::Due) => drop(query.and("state = 'due' AND attempts = 0 AND lease_by IS NULL")),
@@ -191,6 +200,9 @@ pub async fn list(tx: &mut Tx<'_>, space: Space, of: EndpointId, filter: &Delive
     }
     if let Some(kind) = filter.kind {
         query.and_text("type =", kind.as_str());
+    }
+    if filter.endpoint.is_none() || filter.event.is_some() {
+        return query.page_by_id(tx, page, read, |delivery| delivery.id.uuid()).await;
     }
     if let Some(after) = page.created_after {
         query.and_int("created_at >", after.ms());

@@ -93,9 +93,7 @@ async fn resolve(tx: &mut Tx<'_>, shared: &Shared, space: Space, key: &LeadKey, 
             match holders.as_slice() {
                 [] => Ok(Found::None("nobody was given that coupon".to_owned())),
                 [(holder, _)] => Ok(Found::One(*holder)),
-                _ => {
-                    Err(Error::conflict(Reason::PersonAmbiguous, format!("Several people were given the coupon {coupon}.")))
-                }
+                _ => Err(Error::conflict(Reason::PersonAmbiguous, format!("Several people were given the coupon {coupon}."))),
             }
         }
         LeadKey::Email(email) => match campaign {
@@ -121,10 +119,7 @@ async fn resolve(tx: &mut Tx<'_>, shared: &Shared, space: Space, key: &LeadKey, 
             match leads.as_slice() {
                 [] => Ok(Found::None(format!("no lead has the external id {id}"))),
                 [lead] => Ok(Found::One(lead.id.uuid())),
-                _ => Err(Error::conflict(
-                    Reason::PersonAmbiguous,
-                    format!("Leads of several campaigns have the external id {id}."),
-                )),
+                _ => Err(Error::conflict(Reason::PersonAmbiguous, format!("Leads of several campaigns have the external id {id}."))),
             }
         }
     }
@@ -169,10 +164,7 @@ async fn open(work: &mut Work<'_, '_>, key: &LeadKey, campaign: Option<CampaignI
             for lead in &leads {
                 names.push(format!("{} in {}", lead.lead(), lead.campaign));
             }
-            return Err(Error::conflict(
-                Reason::PersonAmbiguous,
-                format!("The person is a lead in several campaigns: {}.", names.join(", ")),
-            ));
+            return Err(Error::conflict(Reason::PersonAmbiguous, format!("The person is a lead in several campaigns: {}.", names.join(", "))));
         }
     };
     let found = participant::find_locked_with_referrer(work.tx, space, id).await?;
@@ -841,10 +833,7 @@ impl Act for Refund {
                 [] => None,
                 [row] => Some(row.id),
                 _ => {
-                    return Err(Error::conflict(
-                        Reason::PersonAmbiguous,
-                        format!("Several campaigns have a conversion {id}."),
-                    ));
+                    return Err(Error::conflict(Reason::PersonAmbiguous, format!("Several campaigns have a conversion {id}.")));
                 }
             },
         };
@@ -882,7 +871,9 @@ impl Act for Refund {
             }
             return nobody(work, signal, decision).await;
         };
-        let Opened::Case(mut case) = open(work, &LeadKey::Id(LeadId::from_uuid(owner)), None, work.context.now).await? else { return Err(Error::NotFound { what: "lead" }) };
+        let Opened::Case(mut case) = open(work, &LeadKey::Id(LeadId::from_uuid(owner)), None, work.context.now).await? else {
+            return Err(Error::NotFound { what: "lead" });
+        };
         about(&mut signal, &case);
         if let Some(refund) = &self.external_id {
             signal.key = format!("refund:{id}:{refund}");

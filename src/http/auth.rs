@@ -18,18 +18,32 @@ pub struct Caller<S> {
 
 /// A scope as a type.
 pub trait Needs {
-    const SCOPE: Scope;
+    /// None: every key may.
+    const SCOPE: Option<Scope>;
+
+    /// The scope that a key would need to have.
+    fn missing(access: &Access) -> Option<Scope> {
+        Self::SCOPE.filter(|needed| !access.may(*needed))
+    }
 }
 
 macro_rules! scopes {
     ($($name:ident)*) => {$(
         #[derive(Debug)]
         pub enum $name {}
-        impl Needs for $name { const SCOPE: Scope = Scope::$name; }
+        impl Needs for $name { const SCOPE: Option<Scope> = Some(Scope::$name); }
     )*};
 }
 
 scopes! { Read Write Report Rewards Admin }
+
+/// What every key may do, whatever its scopes: learn what it is, and what it can name.
+#[derive(Debug)]
+pub enum Any {}
+
+impl Needs for Any {
+    const SCOPE: Option<Scope> = None;
+}
 
 impl<S> Deref for Caller<S> {
     type Target = Access;
@@ -53,8 +67,8 @@ impl<S: Needs> FromRequestParts<App> for Caller<S> {
         let access = app.engine.authenticate(key).await?.ok_or_else(Problem::unauthorized)?;
         context::leave_key(access.key_id);
         app.limits.keys.take(access.key_id.uuid()).map_or(Ok(()), Quota::check)?;
-        if !access.may(S::SCOPE) {
-            return Err(Problem::forbidden(S::SCOPE));
+        if let Some(needed) = S::missing(&access) {
+            return Err(Problem::forbidden(needed));
         }
         Ok(Self { access, scope: PhantomData })
     }

@@ -25,7 +25,7 @@ pub mod server;
 #[cfg(test)]
 mod tests;
 
-pub use auth::{Admin, Caller, Read, Report, Rewards, Write};
+pub use auth::{Admin, Any, Caller, Read, Report, Rewards, Write};
 pub use extract::{Body, BodyOrForm, IdempotencyKey, IfMatch, Path, Payload, Query};
 pub use limit::ClientIp;
 pub use problem::Problem;
