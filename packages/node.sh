@@ -46,6 +46,21 @@ installed() {
 	mv "$fresh" "$INSTALLED"
 }
 
+# The same for Python: python_venv NAME REQUIREMENTS → $VENV. What is to be there is listed in full.
+python_venv() {
+	VENV=$CACHE/$1-python-$(sha256sum <"$2" | cut -c1-12)
+	[ -e "$VENV/.complete" ] && return
+	python3 -c 'import ensurepip' 2>/dev/null || debian python3 python3-venv
+	say "installing $1-python"
+	rm -rf "$VENV"
+	python3 -m venv "$VENV"
+	if ! "$VENV/bin/pip" install --quiet --no-deps --disable-pip-version-check -r "$2"; then
+		echo "$1-python cannot be installed, and nothing was tested: can PyPI be reached from here?"
+		exit 1
+	fi
+	touch "$VENV/.complete"
+}
+
 # Node of a major version in PATH, from node/, whose locks hold it for x86-64 and arm64. The packages of other
 # processors are optional, and one that could not be fetched is left out without a word: so it is tried.
 use_node() {

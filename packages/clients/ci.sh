@@ -9,15 +9,7 @@ source ../serve.sh
 
 installed clients-typescript typescript
 NODE_MODULES=$INSTALLED/node_modules
-VENV=$CACHE/clients-python-$(sha256sum <python/requirements.txt | cut -c1-12)
-if [ ! -e "$VENV/.complete" ]; then
-	python3 -c 'import ensurepip' 2>/dev/null || debian python3 python3-venv
-	say "installing clients-python"
-	rm -rf "$VENV"
-	python3 -m venv "$VENV"
-	"$VENV/bin/pip" install --quiet --no-deps --disable-pip-version-check -r python/requirements.txt
-	touch "$VENV/.complete"
-fi
+python_venv clients python/requirements.txt
 # It runs TypeScript as it is.
 use_node 22
 # The Python generator formats with the ruff that it finds.
