@@ -473,6 +473,8 @@ pub struct AddCoupons {
 
 impl Act for AddCoupons {
     type Output = CouponPool;
+    // Thousands of rows.
+    const MAY_SHARE: bool = false;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<CouponPool> {
         let campaign = get_locked(work, self.campaign).await?;

@@ -129,6 +129,8 @@ pub struct BringPeople {
 
 impl Act for BringPeople {
     type Output = Vec<Fate>;
+    // Thousands of rows.
+    const MAY_SHARE: bool = false;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Vec<Fate>> {
         let campaign = campaign::get(work.tx, work.shared, work.context.space, self.campaign).await?;
@@ -331,6 +333,8 @@ pub struct BroughtRewards {
 
 impl Act for BringRewards {
     type Output = BroughtRewards;
+    // Thousands of rows.
+    const MAY_SHARE: bool = false;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<BroughtRewards> {
         let space = work.context.space;

@@ -16,6 +16,8 @@ struct Rehearsal<A: Act> {
 
 impl<A: Act> Act for Rehearsal<A> {
     type Output = Infallible;
+    // It fails on purpose, after it wrote.
+    const MAY_SHARE: bool = false;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Infallible> {
         let answer = self.act.act(work).await?;

@@ -43,6 +43,9 @@ pub struct Context {
 /// A change: a value whose `act` reads facts, asks the core and writes.
 pub trait Act: Send + Sync + 'static {
     type Output: Send + 'static;
+    /// As [`store::Command::MAY_SHARE`]; most changes are short.
+    const MAY_SHARE: bool = true;
+
     fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> impl Future<Output = Result<Self::Output>> + Send + 'a;
 }
 
@@ -163,6 +166,7 @@ pub(super) struct Change<A> {
 impl<A: Act> store::Command for Change<A> {
     type Output = Made<A::Output>;
     type Error = Error;
+    const MAY_SHARE: bool = A::MAY_SHARE;
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Made<A::Output>> {
         let mut work = Work::new(tx, &self.context, &self.shared, &self.answers);
@@ -185,6 +189,7 @@ where
     R: Fn(A::Output) -> Result<Reply> + Send + Sync + 'static,
 {
     type Output = Reply;
+    const MAY_SHARE: bool = A::MAY_SHARE;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Reply> {
         let key = &self.key;

@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod checkpoint;
 mod dialect;
 mod error;
+mod group;
 mod postgres;
 mod sqlite;
 mod stats;
@@ -28,6 +30,8 @@ pub trait Command: Send + Sync + 'static {
     type Output: Send + 'static;
     /// Whatever the error, nothing of the command is kept.
     type Error: From<Error> + Send + 'static;
+    /// Takes a few milliseconds at most, so on PostgreSQL too it may share a transaction with others that wait.
+    const MAY_SHARE: bool = false;
 
     /// Awaits `tx` and nothing else. Locks the rows it decides upon (`FOR UPDATE`) before it reads further.
     /// An error of `tx` fails the command even if it is swallowed: PostgreSQL has given the transaction up.
@@ -217,7 +221,7 @@ impl Store {
     pub async fn write<C: Command>(&self, command: C) -> Result<C::Output, C::Error> {
         match &self.0 {
             Database::Sqlite(db) => db.write(command).await,
-            Database::Postgres(db) => db.write(&command).await,
+            Database::Postgres(db) => db.write(command).await,
         }
     }
 

@@ -1,4 +1,4 @@
-//! PostgreSQL: a pool of connections, one transaction for each command.
+//! PostgreSQL: a pool of connections. Short commands share transactions (`group.rs`), each other has its own.
 //!
 //! Isolation is READ COMMITTED. Commands lock the rows they decide upon first (FOR UPDATE) and read after
 //! that, so they see what the winner of the lock has committed. REPEATABLE READ would fail the waiters of a
@@ -8,9 +8,9 @@
 //! BEGIN rides in front of the first statement, and what was pushed in front of the next one or of COMMIT.
 //! A command of three writes, one of which is awaited, thus takes two round trips in place of five:
 //! 15,000 commands a second, where pgbench does 11,400 of the same statements at its best (32 clients,
-//! two cores for all). Grouping several commands into one transaction is therefore left alone: it would
-//! bind the fate of one command to the locks of another.
+//! two cores for all).
 use crate::dialect::{self, Engine};
+use crate::group::Queue;
 use crate::stats::{Counters, StoreStats};
 use crate::{Arg, Command, Error, Inner, MIGRATIONS_INSERT, MIGRATIONS_TABLE, Options, Result, Type, Value, pending, tls};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
@@ -42,7 +42,7 @@ const ROWS_MAX: usize = 10_000;
 /// The advisory lock under which nodes migrate: "goodword" in ASCII.
 const MIGRATION_LOCK: i64 = 0x676f_6f64_776f_7264;
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 type Params<'a> = Vec<&'a (dyn ToSql + Sync)>;
@@ -51,7 +51,8 @@ type Row = tokio_postgres::Row;
 #[derive(Clone)]
 pub(crate) struct Postgres {
     pool: Pool,
-    counters: Arc<Counters>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) queue: Arc<Queue>,
 }
 
 impl Postgres {
@@ -82,10 +83,10 @@ impl Postgres {
         let wait = Some(CONNECTION_TIMEOUT);
         let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).timeouts(Timeouts { wait, create: wait, recycle: wait }).build();
         let pool = pool.map_err(|e| Error::Database(e.to_string()))?;
-        Ok(Self { pool, counters: Arc::default() })
+        Ok(Self { pool, counters: Arc::default(), queue: Arc::default() })
     }
 
-    async fn connection(&self) -> Result<Object> {
+    pub(crate) async fn connection(&self) -> Result<Object> {
         self.pool.get().await.map_err(|e| match e {
             PoolError::Closed => Error::closed(),
             PoolError::Timeout(_) => Error::Unavailable(format!("no connection within {} s", CONNECTION_TIMEOUT.as_secs())),
@@ -97,8 +98,8 @@ impl Postgres {
         })
     }
 
-    /// Applies `command`, again if need be, each time as the same value in a new transaction.
-    pub async fn write<C: Command>(&self, command: &C) -> Result<C::Output, C::Error> {
+    /// Applies `command` in a transaction of its own, again if need be, each time as the same value in a new one.
+    pub async fn write_alone<C: Command>(&self, command: &C) -> Result<C::Output, C::Error> {
         let mut lost_race = None;
         for attempt in 0.. {
             let mut tx = Tx::new(self.connection().await?, BEGIN);
@@ -106,7 +107,14 @@ impl Postgres {
             let applied = AssertUnwindSafe(command.apply(&mut crate::Tx(Inner::Postgres(&mut tx)))).catch_unwind().await;
             self.counters.applied(std::any::type_name::<C>(), begun);
             let outcome = match applied {
-                Ok(Ok(output)) => tx.commit().await.map(|()| output).map_err(C::Error::from),
+                Ok(Ok(output)) => match tx.commit().await {
+                    Committed::Yes => Ok(output),
+                    Committed::Unknown(e) => {
+                        self.counters.answered(1, false);
+                        return Err(e.into());
+                    }
+                    Committed::No => Err(tx.check().err().unwrap_or_else(Error::closed).into()),
+                },
                 Ok(Err(e)) => Err(e),
                 Err(_) => Err(Error::Panicked.into()),
             };
@@ -145,7 +153,7 @@ impl Postgres {
     }
 
     pub fn stats(&self) -> StoreStats {
-        self.counters.read(self.pool.status().waiting)
+        self.counters.read(self.pool.status().waiting + self.queue.len())
     }
 
     pub async fn close(&self) -> Result<()> {
@@ -204,19 +212,31 @@ pub(crate) struct Tx {
     /// Whether the server may still have the transaction open.
     open: bool,
     pushed: Vec<(Statement, Vec<Value>)>,
+    /// Where in `pushed` the current command's own begins.
+    mark: usize,
+    /// Whether the current command has sent anything but questions.
+    wrote: bool,
     /// The first error. The server has given the transaction up, so every later statement meets it again.
     failure: Option<Failure>,
 }
 
+/// What came of a COMMIT.
+pub(crate) enum Committed {
+    Yes,
+    No,
+    /// The connection was lost before it was answered.
+    Unknown(Error),
+}
+
 #[derive(Clone, Debug)]
-struct Failure {
+pub(crate) struct Failure {
     error: Error,
     cure: Cure,
 }
 
 /// What may help against a failure, nothing being committed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Cure {
+pub(crate) enum Cure {
     None,
     Reapply,
     ReadWinner,
@@ -230,8 +250,8 @@ struct Request<'a> {
 }
 
 impl Tx {
-    fn new(conn: Object, begin: &'static str) -> Self {
-        Tx { conn: Some(conn), begin, begun: false, open: false, pushed: Vec::new(), failure: None }
+    pub(crate) fn new(conn: Object, begin: &'static str) -> Self {
+        Tx { conn: Some(conn), begin, begun: false, open: false, pushed: Vec::new(), mark: 0, wrote: false, failure: None }
     }
 
     pub async fn execute(&mut self, sql: &str, args: &[Arg<'_>]) -> Result<u64> {
@@ -297,37 +317,56 @@ impl Tx {
     async fn run(&mut self, sql: &str, params: Params<'_>) -> Result<(Vec<Row>, u64)> {
         self.check()?;
         let statement = self.prepare(sql).await?;
-        self.fly(Request { statement, params }).await
+        let writes = !sql.trim_start().starts_with("SELECT");
+        self.fly(Request { statement, params }, writes).await
     }
 
     /// COMMIT, sent together with what was pushed: the server answers a COMMIT that follows upon a failed
     /// statement with ROLLBACK and no error, so success is that everything in the flight succeeded.
-    async fn commit(&mut self) -> Result<()> {
-        self.check()?;
+    pub(crate) async fn commit(&mut self) -> Committed {
+        if self.has_failed() {
+            return Committed::No;
+        }
         if !self.begun && self.pushed.is_empty() {
-            return Ok(());
+            return Committed::Yes;
         }
-        let statement = self.prepare("COMMIT").await?;
-        if self.conn()?.is_closed() {
-            return Err(self.lost());
+        let Ok(statement) = self.prepare("COMMIT").await else { return Committed::No };
+        if self.conn().is_ok_and(|conn| conn.is_closed()) {
+            self.lost();
+            return Committed::No;
         }
-        let committed = self.fly(Request { statement, params: Vec::new() }).await;
-        match &mut self.failure {
-            None => self.open = false,
-            Some(failure) if failure.cure == Cure::Reconnect => {
-                // COMMIT may have arrived. Only the caller can find out.
-                let text = "the connection was lost during COMMIT: \
-                    it is unknown whether the change was made";
-                *failure = Failure { error: Error::Unavailable(text.into()), cure: Cure::None };
-                return Err(failure.error.clone());
+        let committed = self.fly(Request { statement, params: Vec::new() }, true).await;
+        match &self.failure {
+            None if committed.is_ok() => {
+                self.open = false;
+                Committed::Yes
             }
-            Some(_) => {}
+            // COMMIT may have arrived. Only the caller can find out.
+            Some(failure) if failure.cure == Cure::Reconnect => {
+                Committed::Unknown(Error::Unavailable("the connection was lost during COMMIT: it is unknown whether the change was made".into()))
+            }
+            _ => Committed::No,
         }
-        committed.map(drop)
+    }
+
+    /// Where a command begins within a group.
+    pub(crate) fn next_command(&mut self) {
+        self.mark = self.pushed.len();
+        self.wrote = false;
+    }
+
+    /// Drops what the current command has pushed; false if some of it was sent.
+    pub(crate) fn forget_command(&mut self) -> bool {
+        self.pushed.truncate(self.mark);
+        !self.wrote
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.is_some()
     }
 
     /// Ends the transaction, rolling back unless it was committed, and tells what went wrong in it.
-    fn end(mut self) -> Option<Failure> {
+    pub(crate) fn end(mut self) -> Option<Failure> {
         let lost = matches!(&self.failure, Some(Failure { cure: Cure::Reconnect, .. }));
         if self.open
             && !lost
@@ -340,12 +379,14 @@ impl Tx {
         self.failure.take()
     }
 
-    async fn fly(&mut self, last: Request<'_>) -> Result<(Vec<Row>, u64)> {
+    async fn fly(&mut self, last: Request<'_>, writes: bool) -> Result<(Vec<Row>, u64)> {
         let mut requests = Vec::with_capacity(self.pushed.len() + 2);
         if !self.begun {
             let statement = self.prepare(self.begin).await?;
             requests.push(Request { statement, params: Vec::new() });
         }
+        self.wrote |= writes || self.pushed.len() > self.mark;
+        self.mark = 0;
         let pushed = std::mem::take(&mut self.pushed);
         requests.extend(pushed.iter().map(|(statement, args)| Request { statement: statement.clone(), params: args.iter().map(|arg| arg as _).collect() }));
         (self.begun, self.open) = (true, true);
@@ -387,9 +428,8 @@ impl Tx {
         self.failure.get_or_insert(classify(e)).error.clone()
     }
 
-    fn lost(&mut self) -> Error {
-        let failure = Failure { error: Error::Unavailable("the connection was lost".into()), cure: Cure::Reconnect };
-        self.failure.get_or_insert(failure).error.clone()
+    fn lost(&mut self) {
+        self.failure.get_or_insert(Failure { error: Error::Unavailable("the connection was lost".into()), cure: Cure::Reconnect });
     }
 }
 

@@ -57,6 +57,7 @@ async fn a_row_that_is_locked_first_counts_exactly() {
     impl Command for Increment {
         type Output = ();
         type Error = Error;
+        const MAY_SHARE: bool = true;
         async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
             let sql = "SELECT counter FROM campaigns WHERE id = $1 FOR UPDATE";
             let counter: Option<i64> = tx.fetch_one(sql, &[self.0.into()], |row| row.get(0)).await?;
@@ -376,10 +377,11 @@ async fn a_caller_who_goes_away_leaves_no_open_transaction() {
 #[tokio::test]
 async fn a_connection_lost_before_commit_costs_nothing() {
     /// Ends its own connection the first `n` times.
-    struct Unlucky(AtomicU32, u32);
-    impl Command for Unlucky {
+    struct Unlucky<const MAY_SHARE: bool>(AtomicU32, u32);
+    impl<const MAY_SHARE: bool> Command for Unlucky<MAY_SHARE> {
         type Output = u32;
         type Error = Error;
+        const MAY_SHARE: bool = MAY_SHARE;
         async fn apply(&self, tx: &mut Tx<'_>) -> Result<u32> {
             let attempt = self.0.fetch_add(1, Ordering::Relaxed);
             tx.execute("INSERT INTO events (id, body) VALUES ($1, 'x')", &[Uuid::now_v7().into()]).await?;
@@ -393,20 +395,74 @@ async fn a_connection_lost_before_commit_costs_nothing() {
         return;
     };
     let store = open(&url).await;
-    assert_eq!(store.write(Unlucky(0.into(), 1)).await.unwrap(), 1);
+    assert_eq!(store.write(Unlucky::<false>(0.into(), 1)).await.unwrap(), 1);
     assert_eq!(count(&store, "SELECT count(*) FROM events").await, 1);
-    let given_up = store.write(Unlucky(0.into(), u32::MAX)).await;
+    let given_up = store.write(Unlucky::<false>(0.into(), u32::MAX)).await;
     assert!(matches!(given_up, Err(Error::Unavailable(_))), "{given_up:?}");
     assert_eq!(count(&store, "SELECT count(*) FROM events").await, 1);
+    // In a group it costs the others nothing either.
+    let group: Vec<_> = (0..20).map(|i| store.write(Unlucky::<true>(0.into(), u32::from(i == 7)))).collect();
+    for outcome in futures_util::future::join_all(group).await {
+        outcome.unwrap();
+    }
+    assert_eq!(count(&store, "SELECT count(*) FROM events").await, 21);
+}
+
+#[tokio::test]
+async fn short_commands_that_wait_share_a_commit() {
+    on_both(async |store| {
+        let before = store.stats().commits;
+        let leads: Vec<_> = (0..100).map(|i| store.write(CreateLead::new(format!("{i}@x"), Then::Succeed))).collect();
+        for outcome in futures_util::future::join_all(leads).await {
+            outcome.unwrap();
+        }
+        let stats = store.stats();
+        assert!(stats.batch_max > 1 && stats.commits - before < 100, "{stats:?}");
+        assert_eq!(count(&store, "SELECT count(*) FROM leads").await, 100);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_that_is_refused_before_it_wrote_spares_its_group() {
+    /// Asks something, perhaps after it has pushed a row, and is refused.
+    struct Ask {
+        pushes: bool,
+    }
+    impl Command for Ask {
+        type Output = ();
+        type Error = Refusal;
+        const MAY_SHARE: bool = true;
+        async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Refusal> {
+            tx.fetch("SELECT 1", &[], |_| Ok(())).await?;
+            if self.pushes {
+                tx.push("INSERT INTO events (id, body) VALUES ($1, 'refused')", &[Uuid::now_v7().into()]).await?;
+            }
+            Err(Refusal::Because("told so"))
+        }
+    }
+    let Some((_guard, url)) = goodword_testkit::postgres_url() else {
+        return;
+    };
+    let store = open(&url).await;
+    let leads = (0..50).map(|i| store.write(CreateLead::new(format!("{i}@x"), Then::Succeed)));
+    let asks = (0..50).map(|i| store.write(Ask { pushes: i % 2 == 0 }));
+    let (leads, asks) = tokio::join!(futures_util::future::join_all(leads), futures_util::future::join_all(asks));
+    assert!(leads.iter().all(Result::is_ok));
+    assert!(asks.iter().all(|ask| matches!(ask, Err(Refusal::Because("told so")))));
+    assert_eq!(count(&store, "SELECT count(*) FROM events").await, 50);
+    let stats = store.stats();
+    assert!(stats.batch_max > 1 && stats.retries == 0, "{stats:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deadlocks_end_well() {
     /// Adds to two rows, in the order given.
-    struct Both(Uuid, Uuid);
-    impl Command for Both {
+    struct Both<const MAY_SHARE: bool>(Uuid, Uuid);
+    impl<const MAY_SHARE: bool> Command for Both<MAY_SHARE> {
         type Output = ();
         type Error = Error;
+        const MAY_SHARE: bool = MAY_SHARE;
         async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
             for id in [self.0, self.1] {
                 tx.execute("UPDATE campaigns SET counter = counter + 1 WHERE id = $1", &[id.into()]).await?;
@@ -426,14 +482,19 @@ async fn deadlocks_end_well() {
         }
         let tasks: Vec<_> = (0..8)
             .map(|i| {
-                let (store, pair) = (store.clone(), if i % 2 == 0 { Both(a, b) } else { Both(b, a) });
+                let (store, pair) = (store.clone(), if i % 2 == 0 { Both::<false>(a, b) } else { Both(b, a) });
                 tokio::spawn(async move { store.write(pair).await })
             })
+            .chain((0..24).map(|i| {
+                // Groups wait for each other, too.
+                let (store, pair) = (store.clone(), if i % 2 == 0 { Both::<true>(a, b) } else { Both(b, a) });
+                tokio::spawn(async move { store.write(pair).await })
+            }))
             .collect();
         for task in tasks {
             task.await.unwrap().unwrap();
         }
-        assert_eq!(count(&store, "SELECT CAST(sum(counter) AS bigint) FROM campaigns").await, 16);
+        assert_eq!(count(&store, "SELECT CAST(sum(counter) AS bigint) FROM campaigns").await, 2 * 32);
     })
     .await;
 }

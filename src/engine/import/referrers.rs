@@ -172,6 +172,8 @@ impl AddReferrers {
 
 impl Act for AddReferrers {
     type Output = Added;
+    // Thousands of rows.
+    const MAY_SHARE: bool = false;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Added> {
         let begun = Instant::now();

@@ -94,6 +94,7 @@ pub struct Claim {
 impl Command for Claim {
     type Output = Uuid;
     type Error = Error;
+    const MAY_SHARE: bool = true;
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Uuid> {
         let owner = tx.fetch_one("SELECT owner FROM codes WHERE code_key = $1", &[self.code.into()], |row| row.get(0)).await?;
         if let Some(owner) = owner {
@@ -128,6 +129,7 @@ impl CreateLead {
 impl Command for CreateLead {
     type Output = Uuid;
     type Error = Refusal;
+    const MAY_SHARE: bool = true;
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Uuid, Refusal> {
         tx.push("INSERT INTO events (id, body) VALUES ($1, $2)", &[self.id.into(), (&self.email).into()]).await?;
         tx.execute("INSERT INTO leads (space, id, email) VALUES (1, $1, $2)", &[self.id.into(), (&self.email).into()]).await?;
