@@ -145,6 +145,11 @@ enum Opened {
 }
 
 async fn open(work: &mut Work<'_, '_>, key: &LeadKey, campaign: Option<CampaignId>, at: Timestamp) -> Result<Opened> {
+    open_told(work, key, campaign, at, None).await
+}
+
+/// `told` is the kind of the signal, and its id in the system that it comes from.
+async fn open_told(work: &mut Work<'_, '_>, key: &LeadKey, campaign: Option<CampaignId>, at: Timestamp, told: Option<(&str, &str)>) -> Result<Opened> {
     let space = work.context.space;
     if let Some(id) = campaign {
         campaign::get(work.tx, work.shared, space, id).await?;
@@ -174,6 +179,9 @@ async fn open(work: &mut Work<'_, '_>, key: &LeadKey, campaign: Option<CampaignI
     if lead.referrer_id.is_none() {
         let check = Check::new(Reason::LeadKnown, false, "somebody who was referred", "a referrer whom nobody referred");
         return Ok(Opened::Nobody(Decision { outcome: Outcome::Ignored, reason: Reason::LeadKnown, checks: vec![check] }));
+    }
+    if let Some((kind, id)) = told {
+        work.will_ask_seen(&external_key(kind, lead.campaign, id)).await?;
     }
     let campaign = campaign::get(work.tx, work.shared, space, lead.campaign).await?;
     let referrer = referrer.ok_or_else(|| goodword_store::Error::Database(format!("{} has no referrer", lead.lead())))?;
@@ -388,7 +396,8 @@ impl Act for Qualify {
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Answer> {
         let occurred_at = self.occurred_at.unwrap_or(work.context.now);
-        let opened = open(work, &self.lead, self.campaign, occurred_at).await?;
+        let told = self.external_id.as_deref().map(|id| ("qualify", id));
+        let opened = open_told(work, &self.lead, self.campaign, occurred_at, told).await?;
         let mut signal = work.signal(
             "lead.qualify",
             self.campaign,
@@ -397,7 +406,7 @@ impl Act for Qualify {
         );
         signal.occurred_at = occurred_at;
         if let Some(id) = &self.external_id {
-            signal.key = external_key("qualify", &opened, self.campaign, id);
+            signal.key = opened.external_key("qualify", self.campaign, id);
             if let Some(record) = work.seen(&signal.key).await? {
                 return again(work, record).await;
             }
@@ -430,11 +439,17 @@ impl Act for Qualify {
 
 /// The business key: unique in the campaign that it turned out to be about. What found
 /// nobody has a key of its own, so that it can be told again when the lead is there.
-fn external_key(kind: &str, opened: &Opened, named: Option<CampaignId>, id: &str) -> String {
-    match (opened, named) {
-        (Opened::Case(case), _) => format!("{kind}:{}:{id}", case.campaign.id),
-        (Opened::Nobody(_), Some(campaign)) => format!("{kind}:unmatched:{campaign}:{id}"),
-        (Opened::Nobody(_), None) => format!("{kind}:unmatched::{id}"),
+fn external_key(kind: &str, campaign: CampaignId, id: &str) -> String {
+    format!("{kind}:{campaign}:{id}")
+}
+
+impl Opened {
+    fn external_key(&self, kind: &str, named: Option<CampaignId>, id: &str) -> String {
+        match (self, named) {
+            (Opened::Case(case), _) => external_key(kind, case.campaign.id, id),
+            (Opened::Nobody(_), Some(campaign)) => format!("{kind}:unmatched:{campaign}:{id}"),
+            (Opened::Nobody(_), None) => format!("{kind}:unmatched::{id}"),
+        }
     }
 }
 
@@ -612,13 +627,14 @@ impl Act for Convert {
             return Err(Error::Invalid { field: "/amount".into(), expected: "an amount of zero or more; report refunds as refunds".into() });
         }
         let occurred_at = self.occurred_at.unwrap_or(work.context.now);
-        let opened = open(work, &self.lead, self.campaign, occurred_at).await?;
+        let told = self.external_id.as_deref().filter(|_| self.replays.is_none()).map(|id| ("conversion", id));
+        let opened = open_told(work, &self.lead, self.campaign, occurred_at, told).await?;
         let mut signal = work.signal("conversion", self.campaign, None, &self.payload());
         signal.occurred_at = occurred_at;
         let external_id = match &self.external_id {
             Some(id) if self.replays.is_some() => id.clone(),
             Some(id) => {
-                signal.key = external_key("conversion", &opened, self.campaign, id);
+                signal.key = opened.external_key("conversion", self.campaign, id);
                 if let Some(record) = work.seen(&signal.key).await? {
                     return again(work, record).await;
                 }

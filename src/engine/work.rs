@@ -263,6 +263,8 @@ pub struct SignalRecord {
     pub effects: Vec<Effect>,
 }
 
+const SIGNAL_BY_KEY: &str = " WHERE space = $1 AND key = $2";
+
 impl SignalRecord {
     pub const SELECT: &str = "SELECT id, key, kind, source, actor, campaign_id, participant_id, occurred_at, received_at, payload, outcome, reason, version, checks, effects FROM signals";
 
@@ -335,8 +337,14 @@ impl Work<'_, '_> {
 
     /// The signal of that key, if it was told before.
     pub async fn seen(&mut self, key: &str) -> Result<Option<SignalRecord>> {
-        let sql = statement(SignalRecord::SELECT, " WHERE space = $1 AND key = $2");
+        let sql = statement(SignalRecord::SELECT, SIGNAL_BY_KEY);
         Ok(self.tx.fetch_one(&sql, &[self.context.space.into(), key.into()], SignalRecord::read).await?)
+    }
+
+    /// [`Work::seen`] of that key will be asked next but one.
+    pub async fn will_ask_seen(&mut self, key: &str) -> Result<()> {
+        let sql = statement(SignalRecord::SELECT, SIGNAL_BY_KEY);
+        Ok(self.tx.ahead(&sql, &[self.context.space.into(), key.into()]).await?)
     }
 
     /// Keeps the signal with what was made of it. Called once, at the end of a change.

@@ -64,6 +64,16 @@ impl Tx<'_> {
         }
     }
 
+    /// Tells that a question will be asked soon: PostgreSQL is asked together with the next statement that is
+    /// awaited, and [`Tx::fetch`] of the same words and arguments finds the answer there, unless something
+    /// was written since. So two questions that do not need each other's answer take one round trip.
+    pub async fn ahead(&mut self, sql: &str, args: &[Arg<'_>]) -> Result<()> {
+        match &mut self.0 {
+            Inner::Sqlite(_) => Ok(()),
+            Inner::Postgres(tx) => tx.ahead(sql, args).await,
+        }
+    }
+
     /// Pushes rows into a table, in their order, several with one statement on PostgreSQL: there a statement
     /// costs more than a row. `end` is what follows the values, such as ON CONFLICT.
     pub async fn push_rows<const N: usize>(&mut self, insert: &'static str, rows: &[[Arg<'_>; N]], end: &'static str) -> Result<()> {

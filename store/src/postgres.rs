@@ -211,7 +211,9 @@ pub(crate) struct Tx {
     begun: bool,
     /// Whether the server may still have the transaction open.
     open: bool,
-    pushed: Vec<(Statement, Vec<Value>)>,
+    pushed: Vec<Pushed>,
+    /// What was asked ahead, and the answer.
+    answers: Vec<Asked>,
     /// Where in `pushed` the current command's own begins.
     mark: usize,
     /// Whether the current command has sent anything but questions.
@@ -243,6 +245,17 @@ pub(crate) enum Cure {
     Reconnect,
 }
 
+/// A question, with its arguments and its answer.
+type Asked = (String, Vec<Value>, Vec<Row>);
+
+/// A statement that nobody waits for.
+struct Pushed {
+    statement: Statement,
+    args: Vec<Value>,
+    /// The text of a question whose answer is kept.
+    asks: Option<String>,
+}
+
 /// A statement of a flight.
 struct Request<'a> {
     statement: Statement,
@@ -251,7 +264,7 @@ struct Request<'a> {
 
 impl Tx {
     pub(crate) fn new(conn: Object, begin: &'static str) -> Self {
-        Tx { conn: Some(conn), begin, begun: false, open: false, pushed: Vec::new(), mark: 0, wrote: false, failure: None }
+        Tx { conn: Some(conn), begin, begun: false, open: false, pushed: Vec::new(), answers: Vec::new(), mark: 0, wrote: false, failure: None }
     }
 
     pub async fn execute(&mut self, sql: &str, args: &[Arg<'_>]) -> Result<u64> {
@@ -259,6 +272,10 @@ impl Tx {
     }
 
     pub async fn fetch(&mut self, sql: &str, args: &[Arg<'_>]) -> Result<Vec<Row>> {
+        let is_it = |(asked, with, _): &Asked| asked == sql && with.len() == args.len() && with.iter().zip(args).all(|(with, arg)| *with == arg.to_value());
+        if let Some(at) = self.answers.iter().position(is_it) {
+            return Ok(self.answers.swap_remove(at).2);
+        }
         Ok(self.run(sql, args.iter().map(|arg| arg as _).collect()).await?.0)
     }
 
@@ -267,8 +284,16 @@ impl Tx {
         if self.begin == BEGIN_READ {
             return Err(Error::Database("a read does not write".into()));
         }
+        self.answers.clear();
         let statement = self.prepare(sql).await?;
-        self.pushed.push((statement, args.iter().map(|arg| arg.to_value()).collect()));
+        self.pushed.push(Pushed { statement, args: args.iter().map(|arg| arg.to_value()).collect(), asks: None });
+        Ok(())
+    }
+
+    pub async fn ahead(&mut self, sql: &str, args: &[Arg<'_>]) -> Result<()> {
+        self.check()?;
+        let statement = self.prepare(sql).await?;
+        self.pushed.push(Pushed { statement, args: args.iter().map(|arg| arg.to_value()).collect(), asks: Some(sql.to_owned()) });
         Ok(())
     }
 
@@ -353,6 +378,7 @@ impl Tx {
     pub(crate) fn next_command(&mut self) {
         self.mark = self.pushed.len();
         self.wrote = false;
+        self.answers.clear();
     }
 
     /// Drops what the current command has pushed; false if some of it was sent.
@@ -385,10 +411,14 @@ impl Tx {
             let statement = self.prepare(self.begin).await?;
             requests.push(Request { statement, params: Vec::new() });
         }
-        self.wrote |= writes || self.pushed.len() > self.mark;
+        self.wrote |= writes || self.pushed[self.mark..].iter().any(|pushed| pushed.asks.is_none());
         self.mark = 0;
-        let pushed = std::mem::take(&mut self.pushed);
-        requests.extend(pushed.iter().map(|(statement, args)| Request { statement: statement.clone(), params: args.iter().map(|arg| arg as _).collect() }));
+        if writes {
+            self.answers.clear();
+        }
+        let mut pushed = std::mem::take(&mut self.pushed);
+        let first = requests.len();
+        requests.extend(pushed.iter().map(|pushed| Request { statement: pushed.statement.clone(), params: pushed.args.iter().map(|arg| arg as _).collect() }));
         (self.begun, self.open) = (true, true);
         let conn = self.conn()?;
         let flown = async {
@@ -401,14 +431,24 @@ impl Tx {
             let _ = poll!(&mut last);
             // Waiting in the same order keeps the connection flowing, and finds the first error: those of the
             // statements behind it say only that the transaction is aborted.
+            let mut answers = Vec::new();
             for mut reply in ahead {
                 reply.as_mut().await;
-                reply.as_mut().take_output().transpose()?;
+                answers.push(reply.as_mut().take_output().transpose()?);
             }
             last.as_mut().await;
-            last.take_output().unwrap_or_else(|| Ok(Default::default()))
+            Ok((answers, last.take_output().unwrap_or_else(|| Ok(Default::default()))?))
         };
-        flown.await.map_err(|e| self.fail(&e))
+        let (answers, last) = match flown.await {
+            Ok(flown) => flown,
+            Err(e) => return Err(self.fail(&e)),
+        };
+        for (pushed, answer) in pushed.iter_mut().zip(answers.into_iter().skip(first)) {
+            if let Some((sql, (rows, _))) = pushed.asks.take().zip(answer) {
+                self.answers.push((sql, std::mem::take(&mut pushed.args), rows));
+            }
+        }
+        Ok(last)
     }
 
     async fn prepare(&mut self, sql: &str) -> Result<Statement> {

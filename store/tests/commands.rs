@@ -112,6 +112,39 @@ async fn what_was_pushed_is_seen_by_the_next_statement() {
 }
 
 #[tokio::test]
+async fn what_is_asked_ahead_is_answered_as_if_it_were_asked_then() {
+    /// Asks ahead how many events there are, writes one more or does not, and asks.
+    struct Ask(bool);
+    impl Command for Ask {
+        type Output = (i64, i64);
+        type Error = Error;
+        const MAY_SHARE: bool = true;
+        async fn apply(&self, tx: &mut Tx<'_>) -> Result<(i64, i64)> {
+            let (count, of) = ("SELECT count(*) FROM events WHERE body = $1", ["a".into()]);
+            let one = async |tx: &mut Tx<'_>, of: &[Arg<'_>]| Ok(tx.fetch_one(count, of, |row| row.get::<i64>(0)).await?.unwrap_or_default());
+            tx.push("INSERT INTO events (id, body) VALUES ($1, 'a')", &[Uuid::now_v7().into()]).await?;
+            tx.ahead(count, &of).await?;
+            // Its answer comes with this one.
+            assert_eq!(one(tx, &["b".into()]).await?, 0);
+            if self.0 {
+                tx.push("INSERT INTO events (id, body) VALUES ($1, 'a')", &[Uuid::now_v7().into()]).await?;
+            }
+            Ok((one(tx, &of).await?, one(tx, &of).await?))
+        }
+    }
+    on_both(async |store| {
+        assert_eq!(store.write(Ask(false)).await.unwrap(), (1, 1));
+        assert_eq!(store.write(Ask(true)).await.unwrap(), (3, 3));
+        // Nor does one command of a group find what another has asked.
+        let group = futures_util::future::join_all((0..20).map(|_| store.write(Ask(false)))).await;
+        let mut counts: Vec<_> = group.into_iter().map(|outcome| outcome.unwrap().0).collect();
+        counts.sort_unstable();
+        assert!(counts.iter().all(|count| (4..24).contains(count)), "{counts:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_failed_push_fails_the_command() {
     /// Pushes the same row `times`, then perhaps waits for an answer.
     struct Push {

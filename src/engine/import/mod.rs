@@ -333,10 +333,9 @@ impl Job<'_> {
             raws.insert(line, raw);
             rows.push_back(*row);
         }
-        let lanes = if self.engine.store().engine() == store::Engine::Sqlite { 1 } else { CHUNKS_IN_FLIGHT_POSTGRES };
         let mut flying = futures_util::stream::FuturesUnordered::new();
         loop {
-            while flying.len() < lanes && !rows.is_empty() {
+            while flying.len() < self.pace.lanes && !rows.is_empty() {
                 let chunk: Vec<NewReferrer> = rows.drain(..self.pace.rows.min(rows.len())).collect();
                 let size = chunk.len();
                 let act = AddReferrers {
@@ -434,49 +433,52 @@ impl Job<'_> {
     }
 }
 
-/// PostgreSQL works on several chunks at once; SQLite has one writer.
-const CHUNKS_IN_FLIGHT_POSTGRES: usize = 2;
-
-/// How many rows a chunk has, so that nobody waits long behind one.
+/// How much is done at once, so that nobody waits long behind it.
 struct Pace {
+    /// Rows of a chunk.
     rows: usize,
-    alone: bool,
+    /// Chunks that are worked on at once.
+    lanes: usize,
+    lanes_idle: usize,
+    hold_idle: Duration,
     /// Commands that the store has answered, as last seen.
     commands: u64,
     busy_until: Option<Instant>,
 }
 
-/// How long a chunk may hold SQLite's writer when nobody else writes, and when somebody does; as
-/// much again goes into its commit.
-const HOLD_IDLE: Duration = Duration::from_millis(30);
+/// How long a chunk may hold SQLite's writer when nobody else writes; as much again goes into its commit.
+const HOLD_SQLITE: Duration = Duration::from_millis(30);
+/// PostgreSQL has no one writer to hold, and works on two chunks at once.
+const HOLD_POSTGRES: Duration = Duration::from_millis(250);
+const LANES_POSTGRES: usize = 2;
+/// How long when somebody else writes, on either.
 const HOLD_BUSY: Duration = Duration::from_millis(4);
 /// Others count for so long after they were last seen.
 const BUSY_FOR: Duration = Duration::from_secs(2);
-/// Rows of a chunk on PostgreSQL, which has no one writer to hold.
-const ROWS_POSTGRES: usize = 4_096;
 const ROWS_MIN: usize = 64;
 
 impl Pace {
     fn new(engine: &Engine) -> Self {
-        let alone = engine.store().engine() == store::Engine::Sqlite;
-        Self { rows: if alone { 512 } else { ROWS_POSTGRES }, alone, commands: engine.store_stats().commands, busy_until: None }
+        let (lanes, hold_idle) = match engine.store().engine() {
+            store::Engine::Sqlite => (1, HOLD_SQLITE),
+            store::Engine::Postgres => (LANES_POSTGRES, HOLD_POSTGRES),
+        };
+        Self { rows: 512, lanes, lanes_idle: lanes, hold_idle, commands: engine.store_stats().commands, busy_until: None }
     }
 
     /// Sizes the next chunk by how long this one took, and lets others go first.
     async fn after(&mut self, engine: &Engine, rows: usize, took: Duration) {
-        if !self.alone {
-            return;
-        }
         let commands = engine.store_stats().commands;
-        // The chunk itself, and what a server does by itself each second.
+        // The chunks themselves, and what a server does by itself each second.
         if commands > self.commands + 3 {
             self.busy_until = Some(Instant::now() + BUSY_FOR);
         }
         self.commands = commands;
         let busy = self.busy_until.is_some_and(|until| until > Instant::now());
-        let hold = if busy { HOLD_BUSY } else { HOLD_IDLE };
+        let hold = if busy { HOLD_BUSY } else { self.hold_idle };
+        self.lanes = if busy { 1 } else { self.lanes_idle };
         let fitting = rows as f64 * hold.as_secs_f64() / took.as_secs_f64().max(1e-6);
-        self.rows = (fitting as usize).clamp(self.rows / 4, self.rows * 2).clamp(ROWS_MIN, WINDOW);
+        self.rows = (fitting as usize).clamp(self.rows / 4, self.rows * 2).clamp(ROWS_MIN, WINDOW / self.lanes_idle);
         if busy {
             tokio::time::sleep(took).await;
         }
