@@ -311,7 +311,7 @@ fn desk_html(side: Side, desk: &Desk, now: Timestamp) -> Markup {
             @for campaign in &desk.campaigns {
                 article.fact {
                     div { b { (campaign.settings().name) } span.note { (campaign.status.as_str()) } }
-                    p.note { "Sign-up of referrers: " a href=(format!("/join/{}", campaign.id)) { "/join/" (campaign.id) } ", version " (campaign.version) }
+                    p.note { "Sign-up of referrers: " a href=(format!("/join/{}", campaign.code)) { "/join/" (campaign.code) } ", version " (campaign.version) }
                 }
             }
         }
