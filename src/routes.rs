@@ -17,5 +17,5 @@ pub fn router(app: App) -> Router {
 
 /// The OpenAPI document of what is served.
 pub fn document(config: &Config) -> serde_json::Value {
-    openapi::document(api::router().get_openapi(), config, api::CHAPTERS)
+    openapi::document(api::router().document()(), config, api::CHAPTERS)
 }

@@ -9,7 +9,7 @@ use crate::{
         random_bytes,
         workspace::{self, ApiKey, ClockMove, CreateKey, MoveClock, RevokeKey, Secret, UpdateKey},
     },
-    http::{Admin, Any, App, Body, Caller, IdempotencyKey, Json, Path, Problem, Query, Read},
+    http::{Admin, Any, App, Body, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Routes, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -19,14 +19,9 @@ use goodword_core::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(me))
-        .routes(routes!(list_keys, create_key))
-        .routes(routes!(get_key, update_key, revoke_key))
-        .routes(routes!(clock, move_clock))
+pub fn router() -> Routes {
+    Routes::new().routes(routes!(me)).routes(routes!(list_keys, create_key)).routes(routes!(get_key, update_key, revoke_key)).routes(routes!(clock, move_clock))
 }
 
 /// Who the key belongs to, and what it may do.

@@ -9,7 +9,7 @@ use crate::{
         trial::{self, Trial},
         view::CampaignRef,
     },
-    http::{Any, App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Versioned, Write, extract::Nothing},
+    http::{Any, App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Routes, Versioned, Write, extract::Nothing, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -22,10 +22,9 @@ use goodword_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub fn router() -> Routes {
+    Routes::new()
         .routes(routes!(list, create))
         .routes(routes!(names))
         .routes(routes!(get, update, delete))

@@ -8,7 +8,7 @@ use crate::{
         view::Conversion,
         work::Reply,
     },
-    http::{App, Body, BodyOrForm, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Report},
+    http::{App, Body, BodyOrForm, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Report, Routes, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -22,10 +22,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::marker::PhantomData;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(refund)).routes(routes!(get)).routes(routes!(refund_one))
+pub fn router() -> Routes {
+    Routes::new().routes(routes!(list, create)).routes(routes!(refund)).routes(routes!(get)).routes(routes!(refund_one))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -12,7 +12,7 @@ use crate::{
         event::EventType,
         feed::{self, Event},
     },
-    http::{App, Body, Caller, Created, IdempotencyKey, Json, NoContent, Path, Problem, Query, Read, Write, extract::Nothing},
+    http::{App, Body, Caller, Created, IdempotencyKey, Json, NoContent, Path, Problem, Query, Read, Routes, Write, extract::Nothing, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -23,10 +23,9 @@ use goodword_core::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub fn router() -> Routes {
+    Routes::new()
         .routes(routes!(list, create))
         .routes(routes!(get, update, remove))
         .routes(routes!(rotate))

@@ -8,7 +8,7 @@ use crate::{
         sample,
         view::EventData,
     },
-    http::{App, Caller, Json, Path, Problem, Query, Read},
+    http::{App, Caller, Json, Path, Problem, Query, Read, Routes, routes},
 };
 use axum::extract::State;
 use goodword_core::{
@@ -19,10 +19,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, sync::OnceLock};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(types)).routes(routes!(event_type)).routes(routes!(event_sample))
+pub fn router() -> Routes {
+    Routes::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(types)).routes(routes!(event_type)).routes(routes!(event_sample))
 }
 
 /// A page of the feed.

@@ -7,7 +7,7 @@ use crate::{
         export,
         import::{BadRow, Format, Importer, Kind, Order, Report, Watch},
     },
-    http::{App, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Write},
+    http::{App, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Routes, Write, routes},
 };
 use axum::{
     body::Body,
@@ -27,11 +27,10 @@ use utoipa::{
     IntoParams, IntoResponses, PartialSchema, ToSchema,
     openapi::{ContentBuilder, RefOr, Response as ResponseDoc, ResponseBuilder},
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(import)).routes(routes!(export))
+pub fn router() -> Routes {
+    Routes::new().routes(routes!(import)).routes(routes!(export))
 }
 
 /// How long the next piece of a file may take to arrive.

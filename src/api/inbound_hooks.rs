@@ -8,7 +8,7 @@ use crate::{
         random_bytes,
         workspace::Secret,
     },
-    http::{App, Body, Caller, Created, IdempotencyKey, Json, NoContent, Path, Payload, Problem, Query, Read, Write, extract::Nothing},
+    http::{App, Body, Caller, Created, IdempotencyKey, Json, NoContent, Path, Payload, Problem, Query, Read, Routes, Write, extract::Nothing, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -20,10 +20,9 @@ use goodword_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub fn router() -> Routes {
+    Routes::new()
         .routes(routes!(list, create))
         .routes(routes!(get, update, delete))
         .routes(routes!(preview))

@@ -9,7 +9,7 @@ use crate::{
         view::{Fields, Lead, Reward, Why},
         work::Reply,
     },
-    http::{App, Body, Caller, IdempotencyKey, Json, NoContent, Path, Problem, Query, Read, Report, Write, extract::Nothing},
+    http::{App, Body, Caller, IdempotencyKey, Json, NoContent, Path, Problem, Query, Read, Report, Routes, Write, extract::Nothing, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -22,10 +22,9 @@ use goodword_core::{
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub fn router() -> Routes {
+    Routes::new()
         .routes(routes!(list, create))
         .routes(routes!(claim))
         .routes(routes!(get, update, erase))

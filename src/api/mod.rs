@@ -27,7 +27,7 @@ use crate::{
         list::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Listing, Page},
         work::{Act, Context, Idempotency, Reply},
     },
-    http::{App, Caller, IdempotencyKey, Problem, openapi::Chapter, problem, reply},
+    http::{App, Caller, IdempotencyKey, Problem, Routes, openapi::Chapter, problem, reply},
 };
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode},
@@ -43,8 +43,9 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 /// All routes, with their documentation.
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Uncollected::openapi())
+pub fn router() -> Routes {
+    Routes::new()
+        .documented(|| OpenApiRouter::with_openapi(Uncollected::openapi()))
         .merge(account::router())
         .merge(campaigns::router())
         .merge(reward_definitions::router())

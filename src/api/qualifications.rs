@@ -6,7 +6,7 @@ use crate::{
         qualify::{Answer, LeadKey, Qualify, Unqualify},
         work::Act,
     },
-    http::{App, Body, BodyOrForm, Caller, IdempotencyKey, Json, Problem, Report},
+    http::{App, Body, BodyOrForm, Caller, IdempotencyKey, Json, Problem, Report, Routes, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -16,10 +16,9 @@ use goodword_core::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create)).routes(routes!(batch))
+pub fn router() -> Routes {
+    Routes::new().routes(routes!(create)).routes(routes!(batch))
 }
 
 #[derive(Debug, Clone, Deserialize, ToSchema)]

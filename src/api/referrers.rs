@@ -8,7 +8,7 @@ use crate::{
         statistics,
         view::{Fields, Referrer, ReferrerStatus},
     },
-    http::{App, Body, Caller, IdempotencyKey, Json, NoContent, Path, Problem, Query, Read, Report, Write, extract::Nothing},
+    http::{App, Body, Caller, IdempotencyKey, Json, NoContent, Path, Problem, Query, Read, Report, Routes, Write, extract::Nothing, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -18,10 +18,9 @@ use goodword_core::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub fn router() -> Routes {
+    Routes::new()
         .routes(routes!(list, create))
         .routes(routes!(get, update, erase))
         .routes(routes!(suspend))

@@ -8,7 +8,7 @@ use crate::{
         campaign::{self, AddCoupons, CampaignFilter, Change, CouponPool, Edit},
         list::{LIMIT_MAX, Listing, Page},
     },
-    http::{App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Write},
+    http::{App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Routes, Write, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -18,10 +18,9 @@ use goodword_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, remove)).routes(routes!(coupons, add_coupons))
+pub fn router() -> Routes {
+    Routes::new().routes(routes!(list, create)).routes(routes!(get, update, remove)).routes(routes!(coupons, add_coupons))
 }
 
 /// A reward definition and the campaign that it belongs to.

@@ -6,7 +6,7 @@ use crate::{
         reward::{self, Decide, RewardFilter, SetBasis},
         view::{Reward, RewardEntry},
     },
-    http::{App, Body, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Rewards},
+    http::{App, Body, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Rewards, Routes, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -17,10 +17,9 @@ use goodword_core::{
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+pub fn router() -> Routes {
+    Routes::new()
         .routes(routes!(list))
         .routes(routes!(bulk))
         .routes(routes!(get))

@@ -13,7 +13,7 @@ use crate::{
         signal::{self, SignalFilter, SignalView},
         work::Reply,
     },
-    http::{App, Body, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Write, extract::Nothing},
+    http::{App, Body, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Routes, Write, extract::Nothing, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -25,10 +25,9 @@ use goodword_core::{
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(replay))
+pub fn router() -> Routes {
+    Routes::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(replay))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -2,16 +2,15 @@
 
 use crate::{
     engine::statistics::{self, Funnel, Group, GroupBy, Scope, TopReferrer},
-    http::{App, Caller, Json, Problem, Query, Read},
+    http::{App, Caller, Json, Problem, Query, Read, Routes, routes},
 };
 use axum::extract::State;
 use goodword_core::{ids::CampaignId, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(overview)).routes(routes!(series)).routes(routes!(referrers))
+pub fn router() -> Routes {
+    Routes::new().routes(routes!(overview)).routes(routes!(series)).routes(routes!(referrers))
 }
 
 /// The funnel of a campaign, or of all.

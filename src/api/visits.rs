@@ -3,7 +3,7 @@
 use super::{List, Order, page};
 use crate::{
     engine::visit::{self, VisitFilter, VisitView},
-    http::{App, Caller, Json, Problem, Query, Read},
+    http::{App, Caller, Json, Problem, Query, Read, Routes, routes},
 };
 use axum::extract::State;
 use goodword_core::{
@@ -12,10 +12,9 @@ use goodword_core::{
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list))
+pub fn router() -> Routes {
+    Routes::new().routes(routes!(list))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -9,6 +9,7 @@
 //! | [`limit`] | how often somebody may ask, and who is asking |
 //! | [`metrics`] | what is counted |
 //! | [`openapi`] | the document of the API, and its page |
+//! | [`routes`] | addresses with their documentation |
 //! | [`server`] | sockets, middleware, shutdown |
 
 pub mod auth;
@@ -21,6 +22,7 @@ mod plain;
 pub mod problem;
 mod reference;
 pub mod reply;
+pub mod routes;
 pub mod server;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ pub use extract::{Body, BodyOrForm, IdempotencyKey, IfMatch, Path, Payload, Quer
 pub use limit::ClientIp;
 pub use problem::Problem;
 pub use reply::{Created, Json, NoContent, Versioned};
+pub(crate) use routes::{Routes, routes};
 
 use crate::{config::Config, delivery::Guard, engine::Engine};
 use limit::Limits;

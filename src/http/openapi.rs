@@ -40,8 +40,8 @@ const UNKEYED: &str = "x-goodword-unkeyed";
 
 /// Completes what the routes say of themselves: title, server, chapters, keys, the common answers, and the
 /// schemas that answers refer to.
-pub fn document(routes: &OpenApi, config: &Config, chapters: &[Chapter]) -> Value {
-    let mut components = routes.components.clone().unwrap_or_default();
+pub fn document(routes: OpenApi, config: &Config, chapters: &[Chapter]) -> Value {
+    let mut components = routes.components.unwrap_or_default();
     components.schemas.extend(problem::schema_components());
     components.schemas.extend(shared_schemas());
     components.responses.extend(problem::response_components().map(|(name, response)| (name, response.into())));
@@ -50,7 +50,7 @@ pub fn document(routes: &OpenApi, config: &Config, chapters: &[Chapter]) -> Valu
     let mut info = Info::new("Goodword", env!("CARGO_PKG_VERSION"));
     info.description = Some(DESCRIPTION.to_owned());
     let mut api = OpenApi::new(info, Paths::new());
-    api.paths = routes.paths.clone();
+    api.paths = routes.paths;
     api.components = Some(components);
     api.servers = Some(vec![Server::new(config.public_url())]);
     api.security = Some(auth::security());
@@ -313,24 +313,12 @@ pub fn gaps(document: &Value) -> Vec<String> {
     lost.chain(unnamed).chain(loose).chain(twins).collect()
 }
 
-/// The operations that read no query string, as method and path: they refuse one.
-pub(super) fn without_query(document: &Value) -> HashSet<(String, String)> {
-    let has_query = |operation: &Value| operation["parameters"].as_array().into_iter().flatten().any(|parameter| parameter["in"] == "query");
-    operations(document).filter(|(_, _, operation)| !has_query(operation)).map(|(path, method, _)| (method.to_uppercase(), path.to_owned())).collect()
-}
-
-/// `/openapi.json` and `/docs`. The page is made once, when it is asked for first. Between requests the document is kept
-/// as text: as values it takes twenty times as much memory.
-pub fn router(document: &Value) -> Router<App> {
-    let text: Arc<[u8]> = serde_json::to_vec_pretty(document).unwrap_or_default().into();
-    let json = lazily("application/json", {
-        let text = Arc::clone(&text);
-        move || text.to_vec()
-    });
-    let page = lazily("text/html; charset=utf-8", move || {
-        let document = serde_json::from_slice(&text).unwrap_or_default();
-        reference::page(&document).into_string().into_bytes()
-    });
+/// `/openapi.json` and `/docs`, each made once, when it is asked for first. The document is not kept between them: as
+/// values it takes twenty times as much memory as its text.
+pub fn router(document: impl Fn() -> Value + Clone + Send + Sync + 'static) -> Router<App> {
+    let page = document.clone();
+    let json = lazily("application/json", move || serde_json::to_vec_pretty(&document()).unwrap_or_default());
+    let page = lazily("text/html; charset=utf-8", move || reference::page(&page()).into_string().into_bytes());
     let css = lazily("text/css; charset=utf-8", || reference::CSS.as_bytes().to_vec());
     let script = lazily("text/javascript; charset=utf-8", || reference::SCRIPT.as_bytes().to_vec());
     Router::new()

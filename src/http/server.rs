@@ -9,6 +9,7 @@ use super::{
     limit::{self, ClientIp, Neighbourhood, Peer},
     openapi,
     problem::X_REQUEST_ID,
+    routes::{Queries, Routes},
 };
 use crate::config::Config;
 use axum::{
@@ -27,7 +28,7 @@ use hyper_util::{
 };
 use std::{
     any::Any,
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
@@ -46,7 +47,6 @@ use tower_http::{
     },
 };
 use tracing::{Instrument, field::Empty};
-use utoipa_axum::router::OpenApiRouter;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4_096;
@@ -325,10 +325,10 @@ fn is_local(ip: IpAddr) -> bool {
 }
 
 /// Refuses parameters where nobody would read them, as [`super::Query`] does where somebody does.
-async fn refuse_query(State(without_query): State<Arc<HashSet<(String, String)>>>, matched: Option<MatchedPath>, request: Request, next: Next) -> Response {
+async fn refuse_query(State(queries): State<Arc<Queries>>, matched: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let query = request.uri().query().filter(|query| !query.is_empty());
     if let Some((query, matched)) = query.zip(matched)
-        && without_query.contains(&(request.method().to_string(), matched.as_str().to_owned()))
+        && queries.are_ignored(request.method(), matched.as_str())
     {
         let name = form_urlencoded::parse(query.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default();
         return Problem::invalid_detail(name, "There is no such parameter; this address has none.").into_response();
@@ -339,12 +339,11 @@ async fn refuse_query(State(without_query): State<Arc<HashSet<(String, String)>>
 /// The whole server: the API with its reference, the operator's addresses, and the pages.
 ///
 /// `pages` comes wrapped as it needs; `not_found` is the page for what is nowhere.
-pub fn router(app: App, api: OpenApiRouter<App>, chapters: &[openapi::Chapter], pages: Router<App>, not_found: fn(&HeaderMap) -> Response) -> Router {
-    let (api, routes) = api.split_for_parts();
-    let document = openapi::document(&routes, &app.config, chapters);
-    let without_query = Arc::new(openapi::without_query(&document));
-    let api = api.layer(middleware::from_fn_with_state(without_query, refuse_query));
-    let api = api.merge(openapi::router(&document)).fallback(move |method: Method, uri: Uri, headers: HeaderMap| async move {
+pub fn router(app: App, api: Routes, chapters: &'static [openapi::Chapter], pages: Router<App>, not_found: fn(&HeaderMap) -> Response) -> Router {
+    let (routes, config) = (api.document(), Arc::clone(&app.config));
+    let document = move || openapi::document(routes(), &config, chapters);
+    let api = api.router.layer(middleware::from_fn_with_state(Arc::new(api.queries), refuse_query));
+    let api = api.merge(openapi::router(document)).fallback(move |method: Method, uri: Uri, headers: HeaderMap| async move {
         let is_api = uri.path() == "/v1" || uri.path().starts_with("/v1/") || !matches!(method, Method::GET | Method::HEAD);
         if is_api { Problem::not_found("address").into_response() } else { not_found(&headers) }
     });

@@ -1,8 +1,8 @@
 //! The layers together, on a real engine and, where it matters, on real sockets.
 
 use super::{
-    Admin, App, Body, BodyOrForm, Caller, ClientIp, Created, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Versioned, Write,
-    limit::Peer, openapi, server,
+    Admin, App, Body, BodyOrForm, Caller, ClientIp, Created, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Routes, Versioned, Write,
+    limit::Peer, openapi, routes, server,
 };
 use crate::{
     config::Config,
@@ -29,7 +29,6 @@ use tokio::{
 };
 use tower::ServiceExt;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -101,8 +100,8 @@ async fn slow() -> Result<NoContent, Problem> {
     Ok(NoContent)
 }
 
-fn api() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(read, delete)).routes(routes!(public)).routes(routes!(panic)).routes(routes!(slow))
+fn api() -> Routes {
+    Routes::new().routes(routes!(create, list)).routes(routes!(read, delete)).routes(routes!(public)).routes(routes!(panic)).routes(routes!(slow))
 }
 
 const CHAPTERS: &[openapi::Chapter] = &[("things", "About things."), ("unused", "Nothing.")];
