@@ -20,6 +20,7 @@ pub use value::{Arg, FromColumn, Row, Type, Value};
 use futures_util::future::BoxFuture;
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::LazyLock;
 use uuid::Uuid;
 
 /// A change of state: a plain value holding its ids and its clock, so it can be applied again.
@@ -314,7 +315,14 @@ fn pending(migrations: &'static [Migration], applied: &[u32]) -> Result<Vec<&'st
 const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (number bigint PRIMARY KEY, name text NOT NULL)";
 const MIGRATIONS_INSERT: &str = "INSERT INTO schema_migrations (number, name) VALUES ($1, $2)";
 
+/// Threads of the store's own, as many as SQLite has readers. Of the runtime's there may be hundreds, each of which
+/// keeps some of the memory that it has ever used; and the resolving of names may take them all.
+static THREADS: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+    let threads = tokio::runtime::Builder::new_current_thread().thread_name("store").max_blocking_threads(sqlite::READERS).build();
+    threads.expect("a runtime without drivers needs nothing that could fail")
+});
+
 /// Runs `work` where it may wait for the disk.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Panicked))
+    THREADS.spawn_blocking(work).await.unwrap_or(Err(Error::Panicked))
 }

@@ -23,10 +23,10 @@ use uuid::Uuid;
 const BATCH_MAX: usize = 1024;
 /// Commands that wait at most; from then on callers wait to be queued.
 const QUEUE_MAX: usize = 4 * BATCH_MAX;
-const READERS: usize = 4;
-/// Page caches at most, together 64 MiB: half of what the whole server may use under load.
+pub(crate) const READERS: usize = 4;
+/// Page caches at most, together 48 MiB: not half of what the whole server may use under load.
 const WRITER_CACHE_KIB: usize = 32 * 1024;
-const READER_CACHE_KIB: usize = 8 * 1024;
+const READER_CACHE_KIB: usize = 4 * 1024;
 /// It copies from file to file.
 const CHECKPOINTER_CACHE_KIB: usize = 64;
 /// Only tools beside the server (sqlite3, a restore) ever hold the file's write lock.
