@@ -81,6 +81,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 3, name: "delivery", sql: include_str!("../../migrations/0003_delivery.sql") },
     Migration { number: 4, name: "inbound", sql: include_str!("../../migrations/0004_inbound.sql") },
     Migration { number: 5, name: "room", sql: include_str!("../../migrations/0005_room.sql") },
+    Migration { number: 6, name: "ranking", sql: include_str!("../../migrations/0006_ranking.sql") },
 ];
 
 /// One side of a workspace: its live data or its test data. Every table is keyed by
