@@ -122,3 +122,21 @@ async fn a_key_that_only_reports_learns_the_names_of_campaigns_and_no_more() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_referrers_own_page_has_an_address_that_may_be_mailed_to_them() {
+    on_both(async |web, key| {
+        let campaign = campaign(web, key, "Spring").await;
+        let referrer = web.ok("POST", "/v1/referrers", key, json!({"campaign_id": campaign["id"], "email": "ada@example.com"})).await;
+        let path = format!("/v1/referrers/{}/page", referrer["id"].as_str().unwrap());
+        let url = web.ok("GET", &path, key, Value::Null).await["url"].as_str().unwrap().to_owned();
+        let page = url.strip_prefix("https://refer.example").unwrap();
+        let shown = web.send("GET", page, None, None).await;
+        assert_eq!(shown.status, 200);
+        assert!(shown.body.as_str().unwrap().contains(referrer["code"].as_str().unwrap()));
+        // Who has the address sees the page: a key that may only read does not learn it.
+        let reader = web.ok("POST", "/v1/api-keys", key, json!({"name": "Reader", "scopes": ["read"]})).await;
+        assert_eq!(web.send("GET", &path, reader["secret"].as_str(), None).await.status, 403);
+    })
+    .await;
+}

@@ -9,6 +9,7 @@ use crate::{
         view::{Fields, Referrer, ReferrerStatus},
     },
     http::{App, Body, Caller, IdempotencyKey, Json, NoContent, Path, Problem, Query, Read, Report, Routes, Write, extract::Nothing, routes},
+    pages::routes::page_address,
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -27,6 +28,7 @@ pub fn router() -> Routes {
         .routes(routes!(reactivate))
         .routes(routes!(progress))
         .routes(routes!(dossier))
+        .routes(routes!(own_page))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -137,6 +139,25 @@ async fn get(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(Re
         })
     });
     Ok(Json(read.await?))
+}
+
+/// Where a referrer finds their own page.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReferrerPage {
+    #[schema(example = "https://refer.example.com/me/k3J…")]
+    url: String,
+}
+
+/// Get the address of a referrer's own page
+///
+/// The page has their link, a QR code, buttons for sharing, and how far they have come. Who
+/// knows the address sees the page, so send it to nobody but the referrer: in a mail, or behind
+/// your own sign-in. It stays the same.
+#[utoipa::path(get, path = "/v1/referrers/{id}/page", tag = "referrers")]
+async fn own_page(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(ReferrerId,)>) -> Result<Json<ReferrerPage>, Problem> {
+    let space = caller.space;
+    app.engine.read(move |tx| Box::pin(async move { participant::referrer(tx, space, id).await })).await?;
+    Ok(Json(ReferrerPage { url: page_address(&app.engine, space, id) }))
 }
 
 /// What is given replaces what is there.
