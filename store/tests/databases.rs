@@ -39,6 +39,32 @@ async fn closing_moves_the_log_into_the_file() {
 }
 
 #[tokio::test]
+async fn the_log_begins_anew_while_writes_go_on() {
+    /// 250 pages.
+    struct Page(Uuid);
+    impl Command for Page {
+        type Output = ();
+        type Error = Error;
+        async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
+            tx.push("INSERT INTO events (id, body) VALUES ($1, $2)", &[self.0.into(), "x".repeat(1_000_000).as_str().into()]).await
+        }
+    }
+    let (guard, url) = sqlite_url();
+    let store = open(&url).await;
+    for _ in 0..200 {
+        store.write(Page(Uuid::now_v7())).await.unwrap();
+    }
+    // 200 MB were written, of which the log holds a part, and the database most.
+    let log = std::fs::metadata(guard.path().join("test.db-wal")).unwrap().len();
+    assert!(log < 150_000_000, "{log}");
+    assert_eq!(count(&store, "SELECT count(*) FROM events").await, 200);
+    store.close().await.unwrap();
+    let store = open(&url).await;
+    assert_eq!(count(&store, "SELECT count(*) FROM events").await, 200);
+    assert_eq!(count(&store, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'").await, 1);
+}
+
+#[tokio::test]
 async fn migrations_are_applied_once_and_a_newer_database_is_refused() {
     goodword_testkit::on_both(async |url| {
         let options = |migrations| Options::new(&url, migrations);
