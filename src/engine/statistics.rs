@@ -121,8 +121,8 @@ type Position = (i64, i64);
 
 const EVENTS: &str = "statistics.events";
 const VISITS: &str = "statistics.visits";
-/// Events, and visits, of one batch at most: its sums hold the writer for some milliseconds.
-const BATCH: i64 = 1_000;
+/// Events, and visits, of one batch at most: its sums hold SQLite's writer for two milliseconds.
+const BATCH: i64 = 250;
 
 /// Where a consumer stands.
 async fn position(tx: &mut Tx<'_>, name: &'static str) -> Result<Position> {

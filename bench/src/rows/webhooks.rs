@@ -101,7 +101,7 @@ impl Bench<'_> {
 
     /// Learns from the last request how many events one gives cause for. Answers their mean size.
     fn look_at_events(&mut self) -> usize {
-        let list = self.server.json("GET", "/v1/events?limit=50", &self.world.key, None);
+        let list = self.server.json("GET", "/v1/events?limit=10", &self.world.key, None);
         let newest = list["data"].as_array().expect("events");
         let told: Vec<_> = newest.iter().filter(|event| event["data"]["lead"]["id"] == newest[0]["data"]["lead"]["id"]).collect();
         self.events = told.len() as u64;
