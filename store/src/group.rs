@@ -1,8 +1,9 @@
 //! Group commit on PostgreSQL: short commands that wait at the same time share a transaction.
 //!
 //! A few lanes, each with a connection, take what waits and apply it one after the other. What one command
-//! pushes rides with the first question of the next, so a command costs one round trip in place of three, and
-//! no fsync of its own. With nobody else waiting it is alone, as if there were no groups.
+//! pushes rides with the first question of the next, and BEGIN, COMMIT and its fsync are shared: with 256 clients
+//! 423 µs of processor time for a qualification in place of 570, PostgreSQL's included. With nobody else waiting
+//! a command is alone, as if there were no groups.
 //!
 //! What binds the commands of a group together is given up at once where it could hurt: when one fails after
 //! it wrote, or waits for a row that another transaction holds for longer than a moment (two groups may even

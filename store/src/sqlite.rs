@@ -484,13 +484,23 @@ fn insert<'a>(table: &str, columns: impl Iterator<Item = &'a str>, end: &str) ->
     format!("INSERT INTO \"{table}\" ({}) VALUES ({}){end}", names.join(", "), values.join(", "))
 }
 
+/// A process that was forked off a moment ago has the lock of its parent until it runs its own program.
+const LOCK_PATIENCE: Duration = Duration::from_millis(300);
+
 /// Takes the lock which says that this process writes to `path`; it holds until the file is dropped.
+#[allow(clippy::disallowed_methods, reason = "nobody tells when a lock of the system is free, and the thread is one for waiting")]
 fn lock(path: &Path) -> Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let failed = |e: std::io::Error| Error::Unavailable(format!("{}: {e}", Path::new(&name).display()));
     let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&name).map_err(failed)?;
-    match file.try_lock() {
+    let begun = Instant::now();
+    let mut locked = file.try_lock();
+    while matches!(locked, Err(std::fs::TryLockError::WouldBlock)) && begun.elapsed() < LOCK_PATIENCE {
+        std::thread::sleep(LOCK_PATIENCE / 30);
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => {
             file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id())).map_err(failed)?;
             Ok(file)
