@@ -121,8 +121,9 @@ type Position = (i64, i64);
 
 const EVENTS: &str = "statistics.events";
 const VISITS: &str = "statistics.visits";
-/// Events, and visits, of one batch at most: its sums hold SQLite's writer for two milliseconds.
-const BATCH: i64 = 250;
+/// Events, and visits, of one batch at most: their sums hold SQLite's writer for two milliseconds each.
+const EVENTS_MAX: i64 = 250;
+const VISITS_MAX: i64 = 1_000;
 
 /// Where a consumer stands.
 async fn position(tx: &mut Tx<'_>, name: &'static str) -> Result<Position> {
@@ -259,9 +260,9 @@ impl Batch {
                 count: row.get(10)?,
             })
         };
-        let rows = tx.fetch(sql, &[from.0.into(), from.1.into(), BATCH.into()], read).await?;
+        let rows = tx.fetch(sql, &[from.0.into(), from.1.into(), EVENTS_MAX.into()], read).await?;
         let Some(last) = rows.last() else { return Ok(None) };
-        let step = Step { from, to: last.position, more: rows.len() as i64 == BATCH };
+        let step = Step { from, to: last.position, more: rows.len() as i64 == EVENTS_MAX };
         for told in rows {
             let (Some(campaign), Some((metric, sign))) = (told.campaign, told.event.and_then(Metric::of)) else { continue };
             let change = sign * told.count;
@@ -297,9 +298,9 @@ impl Batch {
                 row.get::<String>(7)?,
             ))
         };
-        let rows = tx.fetch(sql, &[from.0.into(), from.1.into(), BATCH.into()], read).await?;
+        let rows = tx.fetch(sql, &[from.0.into(), from.1.into(), VISITS_MAX.into()], read).await?;
         let Some(&(to, ..)) = rows.last() else { return Ok(None) };
-        let step = Step { from, to, more: rows.len() as i64 == BATCH };
+        let step = Step { from, to, more: rows.len() as i64 == VISITS_MAX };
         for (_, space, campaign, participant, at, bot, source) in rows {
             let metric = if bot { Metric::BotVisits } else { Metric::Visits };
             if !bot {
