@@ -284,7 +284,7 @@ impl Tx {
         if self.begin == BEGIN_READ {
             return Err(Error::Database("a read does not write".into()));
         }
-        self.answers.clear();
+        self.forget_answers();
         let statement = self.prepare(sql).await?;
         self.pushed.push(Pushed { statement, args: args.iter().map(|arg| arg.to_value()).collect(), asks: None });
         Ok(())
@@ -374,11 +374,17 @@ impl Tx {
         }
     }
 
+    /// Something is written, or another command begins: what was asked before, sent or not, is asked again.
+    fn forget_answers(&mut self) {
+        self.answers.clear();
+        self.pushed.iter_mut().for_each(|pushed| pushed.asks = None);
+    }
+
     /// Where a command begins within a group.
     pub(crate) fn next_command(&mut self) {
         self.mark = self.pushed.len();
         self.wrote = false;
-        self.answers.clear();
+        self.forget_answers();
     }
 
     /// Drops what the current command has pushed; false if some of it was sent.
@@ -414,7 +420,7 @@ impl Tx {
         self.wrote |= writes || self.pushed[self.mark..].iter().any(|pushed| pushed.asks.is_none());
         self.mark = 0;
         if writes {
-            self.answers.clear();
+            self.forget_answers();
         }
         let mut pushed = std::mem::take(&mut self.pushed);
         let first = requests.len();

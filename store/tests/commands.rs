@@ -132,14 +132,37 @@ async fn what_is_asked_ahead_is_answered_as_if_it_were_asked_then() {
             Ok((one(tx, &of).await?, one(tx, &of).await?))
         }
     }
+    /// Asks ahead how many events there are, and writes one before anything is sent.
+    struct Overtaken {
+        awaited: bool,
+    }
+    impl Command for Overtaken {
+        type Output = i64;
+        type Error = Error;
+        async fn apply(&self, tx: &mut Tx<'_>) -> Result<i64> {
+            let (count, of) = ("SELECT count(*) FROM events WHERE body = $1", ["a".into()]);
+            tx.ahead(count, &of).await?;
+            let (insert, id) = ("INSERT INTO events (id, body) VALUES ($1, 'a')", [Uuid::now_v7().into()]);
+            if self.awaited {
+                tx.execute(insert, &id).await?;
+            } else {
+                tx.push(insert, &id).await?;
+                tx.fetch("SELECT 1", &[], |_| Ok(())).await?;
+            }
+            Ok(tx.fetch_one(count, &of, |row| row.get(0)).await?.unwrap_or_default())
+        }
+    }
     on_both(async |store| {
         assert_eq!(store.write(Ask(false)).await.unwrap(), (1, 1));
         assert_eq!(store.write(Ask(true)).await.unwrap(), (3, 3));
+        // Nor is it older than a write that goes with it, awaited or not.
+        assert_eq!(store.write(Overtaken { awaited: false }).await.unwrap(), 4);
+        assert_eq!(store.write(Overtaken { awaited: true }).await.unwrap(), 5);
         // Nor does one command of a group find what another has asked.
         let group = futures_util::future::join_all((0..20).map(|_| store.write(Ask(false)))).await;
         let mut counts: Vec<_> = group.into_iter().map(|outcome| outcome.unwrap().0).collect();
         counts.sort_unstable();
-        assert!(counts.iter().all(|count| (4..24).contains(count)), "{counts:?}");
+        assert!(counts.iter().all(|count| (6..26).contains(count)), "{counts:?}");
     })
     .await;
 }
