@@ -825,6 +825,24 @@ async fn a_receiver_that_is_back_gets_what_waited_at_once() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn tries_that_fail_together_are_one_failure_of_the_receiver() {
+    on_both(async |mut node| {
+        node.dispatcher.take().unwrap().stop().await;
+        let receiver = Receiver::start(|_, n| if n < 20 { Answer::Never } else { Answer::Status(200) }).await;
+        node.endpoint(&receiver.url, Terms { concurrency: Some(20), ..Terms::default() }).await;
+        node.tell(30).await;
+        node.start(Duration::from_millis(500));
+        soon("as many tries as are allowed at once", async || receiver.count() == 20).await;
+        soon("all of them failed", async || node.number("SELECT count(*) FROM deliveries WHERE attempts = 1").await == 20).await;
+        // A second later it is probed, and takes what waits; not a minute later, as after ten failed probes.
+        node.pass(1_500);
+        soon("all of the others", async || node.number("SELECT count(*) FROM deliveries WHERE state = 'delivered'").await >= 10).await;
+        node.close().await;
+    })
+    .await;
+}
+
 // ---------------------------------------------------------------- nodes that come and go
 
 #[tokio::test(flavor = "multi_thread")]

@@ -71,6 +71,8 @@ struct State {
     gone: bool,
     /// By the clock of deliveries, as everything that waits for long.
     rest_until: Option<Timestamp>,
+    /// When that was said.
+    rests_since: Instant,
     /// What may be sent now, by the endpoint's rate.
     tokens: f64,
     tokens_at: Instant,
@@ -121,6 +123,7 @@ impl Lane {
             failing_since: endpoint.failing_since,
             gone: false,
             rest_until: None,
+            rests_since: now,
             tokens: 1.0,
             tokens_at: now,
             pace: Pace { ended: 0, since: now, per_second: 0 },
@@ -193,8 +196,9 @@ impl Lane {
                 }
                 Step::Wait(time) => tokio::time::sleep(time).await,
                 Step::Send(job, target) => {
+                    let begun = Instant::now();
                     let (tried, health, rest) = try_once(&station, job, &target, &mut connection).await;
-                    let hungry = self.ended(health, rest, (station.clock)());
+                    let hungry = self.ended(begun, health, rest, (station.clock)());
                     if hungry {
                         station.engine.shared().endpoints.ring([self.id]);
                     }
@@ -239,21 +243,25 @@ impl Lane {
     }
 
     /// Takes note of how a try went. Answers whether more should be claimed.
-    fn ended(&self, health: Health, rest: Option<Duration>, at: Timestamp) -> bool {
+    fn ended(&self, begun: Instant, health: Health, rest: Option<Duration>, at: Timestamp) -> bool {
         let now = Instant::now();
         let mut state = self.state();
         state.pace.count(now);
+        // Many are under way when a receiver goes down. What they say is known already: only a probe makes the
+        // next one wait longer.
+        let is_known = state.failures >= PROBE_AFTER && begun < state.rests_since;
         match health {
             Health::Well => (state.failures, state.failing_since, state.rest_until) = (0, None, None),
             Health::Gone => state.gone = true,
             Health::FailingSince(_) => {
-                state.failures = state.failures.saturating_add(1);
+                state.failures = state.failures.saturating_add(u32::from(!is_known));
                 state.failing_since.get_or_insert(at);
             }
         }
-        let probing = state.failures.checked_sub(PROBE_AFTER).map(|beyond| Duration::from_secs(1 << beyond.min(6)).min(REST_MAX));
+        let probing = state.failures.checked_sub(PROBE_AFTER).filter(|_| !is_known).map(|beyond| Duration::from_secs(1 << beyond.min(6)).min(REST_MAX));
         if let Some(rest) = rest.map(|asked| asked.min(REST_ASKED_MAX)).max(probing) {
-            state.rest_until = Some(at.plus_ms(rest.as_millis() as i64));
+            state.rest_until = state.rest_until.filter(|_| is_known).max(Some(at.plus_ms(rest.as_millis() as i64)));
+            state.rests_since = now;
         }
         state.more && state.room(at).is_some()
     }
