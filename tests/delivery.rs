@@ -1132,6 +1132,27 @@ async fn the_life_of_an_endpoint_over_the_api() {
         assert_eq!((detail["tries"][0]["status"].as_i64(), detail["event"]["type"].as_str()), (Some(200), Some("endpoint.tested")), "{detail}");
         assert!(receiver.seen()[0].verifies(&second));
         assert_eq!(receiver.seen()[0].json()["data"]["endpoint"]["id"], id);
+        // The log shows the bytes that were sent.
+        let request = &detail["request"];
+        assert_eq!((request["method"].as_str(), request["webhook_id"].as_str()), (Some("POST"), Some(receiver.ids()[0].as_str())));
+        assert_eq!(request["body"].as_str().unwrap().as_bytes(), receiver.seen()[0].body);
+
+        // In a shape of its own too, without what is secret; and nobody's data travels in an address.
+        let other = Receiver::well().await;
+        let layout = json!({"fields": [{"field": "lead_email", "as": "mail"}], "constants": {"list": "7"}});
+        let flat = json!({"url": other.url, "shape": "flat", "layout": layout, "credentials": {"api_key": "canary-key"}});
+        let (status, flat, _) = api.ask("POST", "/v1/endpoints", flat).await;
+        assert_eq!(status, 201, "{flat}");
+        let flat = format!("/v1/endpoints/{}", flat["id"].as_str().unwrap());
+        let (_, sent, _) = api.ask("POST", &format!("{flat}/test"), json!({})).await;
+        soon("the flat one arrives", async || other.count() == 1).await;
+        assert_eq!(other.seen()[0].json(), json!({"mail": "maya@example.com", "list": "7", "api_key": "canary-key"}));
+        let (_, shown, _) = api.ask("GET", &format!("/v1/deliveries/{}", sent["delivery_id"].as_str().unwrap()), Value::Null).await;
+        let body: Value = serde_json::from_str(shown["request"]["body"].as_str().unwrap()).unwrap();
+        assert_eq!(body, json!({"mail": "maya@example.com", "list": "7", "api_key": "********"}));
+        let (status, problem, _) = api.ask("PATCH", &flat, json!({"layout": {"method": "GET"}})).await;
+        assert_eq!((status, problem["errors"][0]["field"].as_str()), (422, Some("/layout/method")), "{problem}");
+        assert_eq!(api.ask("DELETE", &flat, Value::Null).await.0, 204);
 
         let (status, again, _) = api.ask("POST", &format!("{delivery}/resend"), json!({})).await;
         assert_eq!((status, again["state"].as_str()), (200, Some("due")), "{again}");
@@ -1172,7 +1193,7 @@ async fn the_life_of_an_endpoint_over_the_api() {
         // Nothing of what was secret lies in the database or its log.
         dispatcher.stop().await;
         let text = api.app.metrics.render(api.app.engine.store_stats());
-        assert!(text.contains("goodword_deliveries_total{outcome=\"delivered\"} 2"), "{text}");
+        assert!(text.contains("goodword_deliveries_total{outcome=\"delivered\"} 3"), "{text}");
         if let Some(path) = url.strip_prefix("sqlite:") {
             for name in [path.to_owned(), format!("{path}-wal")] {
                 let Ok(bytes) = std::fs::read(&name) else { continue };

@@ -5,6 +5,7 @@ mod support;
 use goodword::engine::{
     Error,
     campaign::{self, Change},
+    feed::{self, EventFilter},
     list::Page,
     participant::{self, Enrol, Join, ReferrerKey, Update},
     qualify::{Convert, LeadKey, Qualify, Unqualify},
@@ -288,7 +289,72 @@ async fn signs_of_risk_are_seen_and_shown() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_runs_out_says_which_and_how_full() {
+    on_both(async |app| {
+        let welcome = ten_euros(json!({"name": "Welcome", "trigger": "joined", "beneficiary": "lead", "value": {"type": "coupon"}}));
+        let campaign = app.campaign(json!({"rewards": [welcome]})).await;
+        let codes: Vec<String> = (0..20).map(|n| format!("C-{n}")).collect();
+        campaign.add_coupons(&codes.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        campaign.referrer("priya@example.com").await.leads(20).await;
+        let told: Vec<_> = app.event_bodies().await.into_iter().filter(|(kind, _)| kind == "coupons.low").map(|(_, data)| data).collect();
+        let definition = campaign.definition().await.to_string();
+        let pool =
+            |used: i64, used_percent: i64| json!({"definition_id": definition, "name": "Welcome", "total": 20, "used": used, "used_percent": used_percent});
+        assert_eq!(told.iter().map(|data| data["coupons"].clone()).collect::<Vec<_>>(), [pool(17, 85), pool(19, 95), pool(20, 100)]);
+        assert_eq!(told.iter().map(|data| data["count"].as_i64().unwrap()).collect::<Vec<_>>(), [3, 1, 0]);
+    })
+    .await;
+}
+
 // ---------------------------------------------------------------- qualification
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_sent_again_after_its_replay_gets_the_answer_of_the_replay() {
+    on_both(async |app| {
+        let campaign = app.campaign(json!({"rewards": [ten_euros(json!({}))]})).await;
+        // A shop that sends until it is understood, and knows nothing of campaigns.
+        let order = Convert { campaign: None, ..campaign.order("maya@example.net", "A-1", "10.00 EUR") };
+        let early = campaign.convert(order.clone()).await;
+        assert_eq!(early.why.reason, Reason::PersonUnknown);
+        let priya = campaign.referrer("priya@example.com").await;
+        priya.lead("maya@example.net").await;
+        let (space, id) = (app.space, early.signal_id);
+        let told = app.engine.read(move |tx| Box::pin(goodword::engine::signal::get(tx, space, id))).await.unwrap();
+        let replayed = campaign.convert(Convert::from_signal(&told).unwrap()).await;
+        assert!(replayed.qualified);
+        for named in [None, Some(campaign.id)] {
+            let again = campaign.convert(Convert { campaign: named, ..order.clone() }).await;
+            assert_eq!((again.signal_id, again.repeated, again.outcome), (replayed.signal_id, true, Outcome::Applied));
+        }
+        // Replayed once more it says that it was done.
+        assert_eq!(campaign.convert(Convert::from_signal(&told).unwrap()).await.outcome, Outcome::Unchanged);
+        assert_eq!((campaign.rewards().await.len(), app.number("SELECT count(*) FROM conversions WHERE space = $1").await), (1, 1));
+        app.check_books().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_is_found_by_the_referrer_too() {
+    on_both(async |app| {
+        let campaign = app.campaign(json!({})).await;
+        let (priya, tom) = (campaign.referrer("priya@example.com").await, campaign.referrer("tom@example.com").await);
+        let maya = priya.lead("maya@example.net").await;
+        tom.lead("noor@example.net").await;
+        maya.qualify().await;
+        let signals = app.signals(SignalFilter { referrer: Some(priya.id), ..Default::default() }).await;
+        let found: Vec<_> = signals.iter().map(|signal| (signal.kind.as_str(), signal.lead_id, signal.referrer_id)).collect();
+        let (lead, referrer) = (Some(maya.id), Some(priya.id));
+        assert_eq!(found, [("referrer.add", None, referrer), ("lead.add", lead, referrer), ("lead.qualify", lead, referrer)]);
+        app.events().await; // All of them can be read.
+        let (space, workspace, filter) = (app.space, app.workspace.id, EventFilter { referrer: Some(priya.id.uuid()), ..Default::default() });
+        let events = app.engine.read(move |tx| Box::pin(async move { feed::list(tx, space, workspace, &filter, None, true, 250).await }));
+        let kinds: Vec<_> = events.await.unwrap().0.into_iter().map(|row| row.event.kind.as_str()).collect();
+        assert_eq!(kinds, ["referrer.created", "lead.created", "lead.qualified"]);
+    })
+    .await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lead_is_found_by_id_code_address_coupon_and_outside_id() {
@@ -1305,6 +1371,9 @@ async fn nothing_is_left_of_a_person_who_was_erased() {
             assert_eq!(found(&after, text), Vec::<String>::new(), "{text}");
         }
         assert!(matches!(keyed().await, Err(Error::IdempotencyErased)), "it was done, and is not done again");
+        // The events are there still, in a shape of their own.
+        let blank = app.event_bodies().await.into_iter().find(|(kind, _)| kind == "conversion.recorded").unwrap().1;
+        assert_eq!((blank["erased"].as_bool(), blank.get("lead"), blank.get("moved")), (Some(true), Some(&json!(null)), Some(&json!(null))));
         assert_eq!(neighbour.get().await.email, "MayaXOooRossi@example.net");
         assert_eq!(found(&after, "mayaxooorossi@example.net"), ["events", "participants", "signals"]);
         // The numbers stay.

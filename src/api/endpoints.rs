@@ -6,8 +6,8 @@ use crate::{
         Error, Shared, Space,
         delivery::{self, Attempt, DeliveryFilter, DeliveryState, DeliveryView, Replay, Resend, StartReplay},
         endpoint::{
-            self, CONCURRENCY_MAX, Create, Delete, Endpoint, EndpointFilter, EndpointStatus, HEADERS_MAX, Layout, OVERLAP_HOURS_DEFAULT, OVERLAP_HOURS_MAX,
-            RotateSecret, Shape, SigningSecret, Terms, Test, Update,
+            self, CONCURRENCY_MAX, Create, Delete, Endpoint, EndpointFilter, EndpointStatus, HEADERS_MAX, Layout, Method, OVERLAP_HOURS_DEFAULT,
+            OVERLAP_HOURS_MAX, RotateSecret, Shape, SigningSecret, Terms, Test, Update,
         },
         event::EventType,
         feed::{self, Event},
@@ -462,24 +462,53 @@ pub struct DeliveryDetail {
     #[serde(flatten)]
     pub delivery: DeliveryView,
     pub tries: Vec<Attempt>,
-    /// The event, which in the native shape is the body that was sent; `null` where it is not kept any more.
+    /// What is sent, as the endpoint is set up now; `null` where the event or the endpoint is not there any more.
+    pub request: Option<DeliveryRequest>,
+    /// The event; `null` where it is not kept any more.
     pub event: Option<Event>,
+}
+
+/// The request of a delivery. Each try has the same body; its `webhook-timestamp` is the time of the try, in
+/// seconds, and the signature goes with it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeliveryRequest {
+    pub method: Method,
+    /// The event's id: the same for each try.
+    pub webhook_id: EventId,
+    /// The bytes of the body, or with GET the parameters of the address. Values of credentials are masked.
+    pub body: String,
 }
 
 /// Get a delivery
 #[utoipa::path(get, path = "/v1/deliveries/{id}", tag = "endpoints")]
 async fn get_delivery(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(DeliveryId,)>) -> Result<Json<DeliveryDetail>, Problem> {
     let (space, workspace) = (caller.space, caller.workspace_id);
-    let detail = app.engine.read(move |tx| {
+    let found = app.engine.read(move |tx| {
         Box::pin(async move {
             let delivery = delivery::get(tx, space, id).await?;
             let tries = delivery::attempts(tx, space, id).await?;
             let event = feed::get(tx, space, workspace, delivery.event_id).await.ok();
-            Ok(DeliveryDetail { delivery, tries, event })
+            let endpoint = endpoint::get(tx, space, delivery.endpoint_id).await.ok();
+            Ok((delivery, tries, event, endpoint))
         })
     });
-    Ok(Json(detail.await?))
+    let (delivery, tries, event, endpoint) = found.await?;
+    let request = match (&event, &endpoint) {
+        (Some(event), Some(endpoint)) if !event.is_erased => request(&app, endpoint, event).await?,
+        _ => None,
+    };
+    Ok(Json(DeliveryDetail { delivery, tries, request, event }))
 }
+
+async fn request(app: &App, endpoint: &Endpoint, event: &Event) -> Result<Option<DeliveryRequest>, Problem> {
+    let masked: Vec<_> = endpoint.credentials(&app.engine.shared().vault)?.into_iter().map(|(name, _)| (name, MASK.to_owned())).collect();
+    let body = crate::delivery::body(&app.engine, endpoint, &masked, event).await?;
+    let method = endpoint.layout.as_ref().map_or(Method::Post, |layout| layout.method);
+    Ok(body.ok().map(|body| DeliveryRequest { method, webhook_id: event.id, body: String::from_utf8_lossy(&body).into_owned() }))
+}
+
+/// Stands where a secret is.
+const MASK: &str = "********";
 
 /// Send a delivery again
 ///

@@ -49,6 +49,7 @@ struct Feed {
     kinds: Vec<EventType>,
     campaign_id: Option<CampaignId>,
     lead_id: Option<LeadId>,
+    /// Events about the referrer, and about everybody whom they referred.
     referrer_id: Option<ReferrerId>,
     source: Option<String>,
 }
@@ -61,8 +62,14 @@ struct Feed {
 async fn list(State(app): State<App>, caller: Caller<Read>, Query(query): Query<Feed>) -> Result<Json<EventList>, Problem> {
     let limit = checked_limit(query.limit)?;
     let after = query.cursor.as_deref().map(str::parse::<Position>).transpose()?;
-    let participant = query.lead_id.map(|id| id.uuid()).or(query.referrer_id.map(|id| id.uuid()));
-    let filter = EventFilter { kinds: query.kinds, campaign: query.campaign_id, participant, source: query.source, created_after: query.created_after };
+    let filter = EventFilter {
+        kinds: query.kinds,
+        campaign: query.campaign_id,
+        participant: query.lead_id.map(|id| id.uuid()),
+        referrer: query.referrer_id.map(|id| id.uuid()),
+        source: query.source,
+        created_after: query.created_after,
+    };
     let ascending = query.order.unwrap_or_default() == Order::Asc;
     let (space, workspace) = (caller.space, caller.workspace_id);
     let (rows, has_more) = app.engine.read(move |tx| Box::pin(async move { feed::list(tx, space, workspace, &filter, after, ascending, limit).await })).await?;
@@ -127,6 +134,7 @@ fn example(kind: EventType) -> Event {
         workspace_id: sample::id(11),
         campaign_id: data.campaign.as_ref().map(|campaign| campaign.id),
         data: serde_json::value::to_raw_value(&data).unwrap_or_default(),
+        is_erased: false,
     }
 }
 
@@ -153,17 +161,20 @@ fn relocated(value: Value) -> Value {
     }
 }
 
+/// There only where an event's person was erased.
+const ERASED: &str = "erased";
+
 /// The schema of one type: the envelope with its type, and `null` for what it never carries.
 fn schema(kind: EventType, example: &Value, definitions: &Map<String, Value>) -> Value {
     let properties_of = |name: &str| definitions.get(name).map(|schema| schema["properties"].clone()).unwrap_or_default();
     let (mut envelope, mut data) = (properties_of("Event"), properties_of("EventData"));
     for (name, member) in data.as_object_mut().into_iter().flatten() {
-        if example["data"][name.as_str()].is_null() {
+        if name != ERASED && example["data"][name.as_str()].is_null() {
             *member = json!({"type": "null"});
         }
     }
     let closed = |properties: &Value| {
-        let names: Vec<&String> = properties.as_object().into_iter().flatten().map(|(name, _)| name).collect();
+        let names: Vec<&String> = properties.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| *name != ERASED).collect();
         json!({"type": "object", "properties": properties, "required": names})
     };
     envelope["type"] = json!({"const": kind});
@@ -228,7 +239,7 @@ mod tests {
             for part in ["", "/data"] {
                 let example = view.example.pointer(part).and_then(Value::as_object).unwrap();
                 let schema = view.schema.pointer(&part.replace("/data", "/properties/data")).unwrap();
-                let mut described: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
+                let mut described: Vec<_> = schema["properties"].as_object().unwrap().keys().filter(|name| *name != ERASED).collect();
                 let mut shown: Vec<_> = example.keys().collect();
                 described.sort();
                 shown.sort();

@@ -47,6 +47,7 @@ struct SignalList {
     reason: Option<Reason>,
     campaign_id: Option<CampaignId>,
     lead_id: Option<LeadId>,
+    /// Signals about the referrer, and about everybody whom they referred.
     referrer_id: Option<ReferrerId>,
     source: Option<String>,
 }
@@ -63,7 +64,8 @@ async fn list(State(app): State<App>, caller: Caller<Read>, Query(query): Query<
         outcome: query.outcome,
         reason: query.reason,
         campaign: query.campaign_id,
-        participant: query.lead_id.map(|id| id.uuid()).or(query.referrer_id.map(|id| id.uuid())),
+        participant: query.lead_id.map(|id| id.uuid()),
+        referrer: query.referrer_id,
         source: query.source,
     };
     let space = caller.space;
@@ -74,8 +76,7 @@ async fn list(State(app): State<App>, caller: Caller<Read>, Query(query): Query<
 #[utoipa::path(get, path = "/v1/signals/{id}", tag = "signals")]
 async fn get(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(SignalId,)>) -> Result<Json<SignalView>, Problem> {
     let space = caller.space;
-    let record = app.engine.read(move |tx| Box::pin(signal::get(tx, space, id))).await?;
-    Ok(Json(record.into()))
+    Ok(Json(app.engine.read(move |tx| Box::pin(signal::view(tx, space, id))).await?))
 }
 
 /// What became of a signal that was told again: of a conversion or a qualification

@@ -313,13 +313,13 @@ impl Loop {
         }
         for (space, wanted) in missing {
             for event in self.station.engine.events_of(space, wanted.keys().copied().collect()).await? {
-                if event.is_erased() {
+                if event.is_erased {
                     continue;
                 }
                 for to in wanted.get(&event.id.uuid()).into_iter().flatten() {
                     let body = match to.as_ref().and_then(|id| shaped.get(id)) {
                         None => shape::native(&event),
-                        Some(lane) => self.shaped(space, lane, &event).await?,
+                        Some(lane) => body(&self.station.engine, &lane.endpoint(), &lane.target().credentials, &event).await?,
                     };
                     match body {
                         Ok(body) => drop(self.bodies.insert((event.id.uuid(), *to), (event.id.to_string().into(), body))),
@@ -329,29 +329,6 @@ impl Loop {
             }
         }
         Ok(())
-    }
-
-    /// The body of an event for an endpoint that has a shape of its own.
-    async fn shaped(&self, space: Space, lane: &Lane, event: &Event) -> Result<serde_json::Result<Bytes>> {
-        let (endpoint, target) = (lane.endpoint(), lane.target());
-        let (shared, id) = (self.station.engine.shared_arc(), event.campaign_id);
-        // Configurations are kept in memory; the rest is two rows.
-        let beside = self.station.engine.read(move |tx| {
-            Box::pin(async move {
-                let campaign = match id {
-                    Some(id) => campaign::find(tx, &shared, space, id).await?,
-                    None => None,
-                };
-                Ok((campaign, number::definitions(tx, space).await?))
-            })
-        });
-        let (campaign, definitions) = beside.await?;
-        let beside = referral_factory::Beside {
-            public_url: &self.station.engine.shared().public_url,
-            campaign: campaign.as_ref().map(|campaign| (campaign.number, campaign.settings())),
-            definitions: &definitions,
-        };
-        Ok(shape::shaped(endpoint.shape, endpoint.layout.as_ref(), &target.credentials, event, &beside))
     }
 
     /// The lane of an endpoint; or why there is none.
@@ -410,6 +387,31 @@ impl Loop {
         }
         self.station.give_back(seqs).await;
     }
+}
+
+/// The body of an event for an endpoint, in its shape and with these credentials.
+pub async fn body(engine: &Engine, endpoint: &Endpoint, credentials: &[(String, String)], event: &Event) -> Result<serde_json::Result<Bytes>> {
+    if endpoint.shape == Shape::Native {
+        return Ok(shape::native(event));
+    }
+    let (shared, space, id) = (engine.shared_arc(), endpoint.space, event.campaign_id);
+    // Configurations are kept in memory; the rest is two rows.
+    let beside = engine.read(move |tx| {
+        Box::pin(async move {
+            let campaign = match id {
+                Some(id) => campaign::find(tx, &shared, space, id).await?,
+                None => None,
+            };
+            Ok((campaign, number::definitions(tx, space).await?))
+        })
+    });
+    let (campaign, definitions) = beside.await?;
+    let beside = referral_factory::Beside {
+        public_url: &engine.shared().public_url,
+        campaign: campaign.as_ref().map(|campaign| (campaign.number, campaign.settings())),
+        definitions: &definitions,
+    };
+    Ok(shape::shaped(endpoint.shape, endpoint.layout.as_ref(), credentials, event, &beside))
 }
 
 /// Takes replays further, one step after the other.

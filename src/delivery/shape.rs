@@ -108,6 +108,7 @@ mod tests {
             workspace_id: sample::id(11),
             campaign_id: Some(sample::id(1)),
             data: serde_json::value::to_raw_value(&sample::data(kind)).unwrap(),
+            is_erased: false,
         }
     }
 

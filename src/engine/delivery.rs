@@ -450,7 +450,7 @@ fn decisive(body: &str) -> (Option<String>, Option<RewardDefinitionId>) {
         definition_id: RewardDefinitionId,
     }
     let Ok(data) = serde_json::from_str::<Data>(body) else { return (None, None) };
-    (data.lead.or(data.referrer).or(data.visit).map(|person| person.source), data.reward.map(|reward| reward.definition_id))
+    (data.visit.or(data.lead).or(data.referrer).map(|person| person.source), data.reward.map(|reward| reward.definition_id))
 }
 
 // ---------------------------------------------------------------- what the dispatcher does

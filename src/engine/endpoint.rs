@@ -167,7 +167,7 @@ pub enum Method {
     /// As a JSON document.
     #[default]
     Post,
-    /// As parameters in the address; the signature is over these parameters.
+    /// As parameters in the address, in the shape `referral_factory` alone; the signature is over these parameters.
     Get,
 }
 
@@ -678,9 +678,16 @@ impl Terms {
 }
 
 /// The native body is what it is.
-fn check_shape(shape: Shape, has_layout: bool, has_credentials: bool) -> Result<()> {
+fn check_shape(shape: Shape, layout: Option<&Layout>, has_credentials: bool) -> Result<()> {
+    // Whatever stands in an address ends up in the logs of everybody on the way.
+    if shape == Shape::Flat && layout.is_some_and(|layout| layout.method == Method::Get) {
+        return Err(Error::Invalid {
+            field: "/layout/method".into(),
+            expected: "POST; only the shape referral_factory knows GET, for receivers that were made for it".into(),
+        });
+    }
     let field = match shape {
-        Shape::Native if has_layout => "/layout",
+        Shape::Native if layout.is_some() => "/layout",
         Shape::Native if has_credentials => "/credentials",
         _ => return Ok(()),
     };
@@ -739,7 +746,7 @@ impl Act for Create {
         let shape = self.terms.shape.unwrap_or_default();
         let layout = self.terms.layout.as_ref().and_then(Option::as_ref);
         let credentials = self.terms.credentials.as_deref().unwrap_or_default();
-        check_shape(shape, layout.is_some(), !credentials.is_empty())?;
+        check_shape(shape, layout, !credentials.is_empty())?;
         let sql = "SELECT id FROM endpoints WHERE space = $1 AND created_by = $2 AND url = $3 AND deleted_at IS NULL FOR UPDATE";
         let before = work.tx.fetch_one(sql, &[space.into(), (&*actor).into(), self.url.as_str().into()], |row| row.get::<Uuid>(0)).await?;
         let id = before.map_or_else(|| work.mint.id(), EndpointId::from_uuid);
@@ -829,7 +836,7 @@ impl Act for Update {
         let url = self.url.as_ref().map_or(before.url.as_str(), WebUrl::as_str);
         let shape = terms.shape.unwrap_or(before.shape);
         let layout = terms.layout.as_ref().map_or(before.layout.as_ref(), Option::as_ref);
-        check_shape(shape, layout.is_some(), credentials.is_some())?;
+        check_shape(shape, layout, credentials.is_some())?;
         let layout = layout.map(layout_text).transpose()?;
         let status = match self.enabled {
             Some(true) => EndpointStatus::Active,

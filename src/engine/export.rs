@@ -134,7 +134,7 @@ impl Kind {
                 "issued_at",
                 "attempts",
             ],
-            Kind::Events => &["id", "type", "created_at", "campaign_id", "data"],
+            Kind::Events => &["id", "type", "api_version", "created_at", "test", "workspace_id", "campaign_id", "data"],
             Kind::Signals => &[
                 "id",
                 "key",
@@ -548,7 +548,16 @@ impl Exported for view::Reward {
 
 impl Exported for feed::Event {
     fn cells(&self) -> Vec<Cell> {
-        vec![own(self.id), own(self.kind.as_str()), own(self.created_at), own_or_empty(self.campaign_id), text(self.data.get())]
+        vec![
+            own(self.id),
+            own(self.kind.as_str()),
+            own(self.api_version),
+            own(self.created_at),
+            own(self.test),
+            own(self.workspace_id),
+            own_or_empty(self.campaign_id),
+            text(self.data.get()),
+        ]
     }
 }
 

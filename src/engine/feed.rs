@@ -1,13 +1,13 @@
 //! Events as the world reads them: one envelope for everybody, in a stable order.
 
-use super::{Engine, Error, Result, Space, event::EventType, list::LIMIT_MAX};
+use super::{Engine, Error, Result, Space, event::EventType, list::LIMIT_MAX, view::EventData};
 use goodword_core::{
     ids::{CampaignId, EventId, WorkspaceId},
     time::Timestamp,
 };
 use goodword_store::{self as store, Row, Tx, Value};
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -27,18 +27,13 @@ pub struct Event {
     pub test: bool,
     pub workspace_id: WorkspaceId,
     pub campaign_id: Option<CampaignId>,
-    #[schema(value_type = super::view::EventData)]
+    #[schema(value_type = EventData)]
     pub data: Box<RawValue>,
+    /// The person that it was about has been erased, and its data with them.
+    #[serde(skip)]
+    pub is_erased: bool,
 }
 
-impl Event {
-    /// Whether the person that it was about has been erased, and its data with them.
-    pub fn is_erased(&self) -> bool {
-        self.data.get() == ERASED
-    }
-}
-
-/// What is left of an event whose person was erased.
 /// What is left of a text that told of somebody who was erased.
 pub(super) const ERASED: &str = r#"{"erased":true}"#;
 
@@ -53,13 +48,17 @@ const SELECT: &str = "SELECT txid, seq, id, type, campaign_id, body, created_at 
 fn read(space: Space, workspace_id: WorkspaceId) -> impl Fn(&Row<'_>) -> store::Result<EventRow> {
     move |row| {
         let broken = |what: &str| store::Error::Database(format!("an event has an unknown {what}"));
+        let body: String = row.get(5)?;
+        let is_erased = body == ERASED;
+        let data = if is_erased { to_raw_value(&EventData { erased: true, ..EventData::default() }) } else { RawValue::from_string(body) };
         Ok(EventRow {
             position: (row.get(0)?, row.get(1)?),
             event: Event {
                 id: EventId::from_uuid(row.get(2)?),
                 kind: EventType::parse(row.text(3)?).ok_or_else(|| broken("type"))?,
                 campaign_id: row.get::<Option<Uuid>>(4)?.map(CampaignId::from_uuid),
-                data: RawValue::from_string(row.get(5)?).map_err(|_| broken("body"))?,
+                data: data.map_err(|_| broken("body"))?,
+                is_erased,
                 created_at: Timestamp::from_ms(row.get(6)?),
                 api_version: API_VERSION,
                 test: space.is_test(),
@@ -74,6 +73,8 @@ pub struct EventFilter {
     pub kinds: Vec<EventType>,
     pub campaign: Option<CampaignId>,
     pub participant: Option<Uuid>,
+    /// About the referrer, or about somebody whom they referred.
+    pub referrer: Option<Uuid>,
     pub source: Option<String>,
     pub created_after: Option<Timestamp>,
 }
@@ -125,6 +126,9 @@ pub async fn list(
     }
     if let Some(id) = filter.participant {
         and("participant_id =".into(), Value::Id(id), &mut args);
+    }
+    if let Some(id) = filter.referrer {
+        and(format!("(referrer_id = ${n} OR participant_id = ${n}) AND ${n} =", n = args.len() + 1), Value::Id(id), &mut args);
     }
     if let Some(source) = &filter.source {
         and("source =".into(), Value::Text(source.clone()), &mut args);

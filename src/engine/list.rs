@@ -107,6 +107,12 @@ impl Query {
         self.and_value(condition, Value::Id(value))
     }
 
+    /// A condition in which the value stands for each `$?`.
+    pub fn and_about(&mut self, condition: &str, value: Uuid) -> &mut Self {
+        self.args.push(Value::Id(value));
+        self.and(&condition.replace("$?", &format!("${}", self.args.len())))
+    }
+
     /// One of the columns holds the text, without regard to case.
     pub fn and_contains(&mut self, columns: &[&str], text: &str) -> &mut Self {
         let escaped = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");

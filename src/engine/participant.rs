@@ -1174,8 +1174,7 @@ pub async fn dossier(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: Uuid) -
         None => None,
     };
     let everything = Page { limit: DOSSIER_MAX, ascending: true, ..Page::default() };
-    let signals = statement(SignalRecord::SELECT, " WHERE space = $1 AND participant_id = $2 ORDER BY id LIMIT $3");
-    let signals = tx.fetch(&signals, &[space.into(), id.into(), (DOSSIER_MAX as i64).into()], SignalRecord::read).await?;
+    let signals = super::signal::SignalFilter { participant: Some(id), ..Default::default() };
     Ok(Dossier {
         referrer: person.referrer_since.map(|_| person.referrer_view(&campaign, shared)),
         lead,
@@ -1189,7 +1188,7 @@ pub async fn dossier(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: Uuid) -
         .await?
         .data,
         rewards: reward::list(tx, shared, space, &reward::RewardFilter { beneficiary: Some(id), ..Default::default() }, &everything).await?.data,
-        signals: signals.into_iter().map(super::signal::SignalView::from).collect(),
+        signals: super::signal::list(tx, space, &signals, &everything).await?.data,
     })
 }
 

@@ -632,7 +632,15 @@ impl Act for Convert {
         let mut signal = work.signal("conversion", self.campaign, None, &self.payload());
         signal.occurred_at = occurred_at;
         let external_id = match &self.external_id {
-            Some(id) if self.replays.is_some() => id.clone(),
+            Some(id) if self.replays.is_some() => {
+                // Told before anybody knew the person, it takes the key that it would have now: sent once more, it
+                // is found.
+                let key = opened.external_key("conversion", self.campaign, id);
+                if matches!(opened, Opened::Case(_)) && work.seen(&key).await?.is_none() {
+                    signal.key = key;
+                }
+                id.clone()
+            }
             Some(id) => {
                 signal.key = opened.external_key("conversion", self.campaign, id);
                 if let Some(record) = work.seen(&signal.key).await? {

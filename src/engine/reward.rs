@@ -637,8 +637,14 @@ async fn take_coupon(work: &mut Work<'_, '_>, campaign: &Campaign, definition: R
     work.tx.execute("UPDATE coupons SET reward_id = $4, assigned_at = $5 WHERE space = $1 AND definition_id = $2 AND no = $3", &args).await?;
     work.tx.execute("UPDATE coupon_pools SET used = used + 1 WHERE space = $1 AND definition_id = $2", &own).await?;
     let used = before + 1;
-    if POOL_WARNINGS_PERCENT.iter().any(|percent| before * 100 < total * percent && used * 100 >= total * percent) {
-        let data = view::EventData { campaign: Some(campaign.reference()), count: Some(total - used), ..Default::default() };
+    if let Some(&used_percent) = POOL_WARNINGS_PERCENT.iter().rfind(|&percent| before * 100 < total * percent && used * 100 >= total * percent) {
+        let name = campaign.configuration.reward(definition).map(|definition| definition.terms.name.to_string()).unwrap_or_default();
+        let data = view::EventData {
+            campaign: Some(campaign.reference()),
+            count: Some(total - used),
+            coupons: Some(view::CouponsRef { definition_id: definition, name, total, used, used_percent }),
+            ..Default::default()
+        };
         work.emit(EventType::CouponsLow, &definition, None, &data)?;
     }
     Ok(Some(code))

@@ -4,8 +4,8 @@ use super::{
     endpoint::EndpointStatus,
     event::EventType,
     view::{
-        Beneficiary, CampaignRef, CampaignState, Conversion, EndpointRef, EventData, Evidence, IntegrationRef, Lead, Referrer, ReferrerRef, ReferrerStatus,
-        Reward, VisitRef,
+        Beneficiary, CampaignRef, CampaignState, Conversion, CouponsRef, EndpointRef, EventData, Evidence, IntegrationRef, Lead, Referrer, ReferrerRef,
+        ReferrerStatus, Reward, VisitRef,
     },
     visit::Device,
 };
@@ -159,7 +159,15 @@ fn endpoint(status: EndpointStatus) -> EndpointRef {
     EndpointRef { id: id(8), url: "https://example.com/webhooks/goodword".into(), status, failing_since: (status == EndpointStatus::Failing).then_some(AT) }
 }
 
-/// What an event of that type carries: which members have a value, and an example of each.
+/// The members of an event's data that its type does not tell of: schemas are made from the examples, so there
+/// must be none. Looked at wherever our own checks are on.
+pub fn unheard_of(kind: EventType, told: &EventData) -> Vec<String> {
+    let [shown, told] = [&data(kind), told].map(|data| serde_json::to_value(data).unwrap_or_default());
+    let told = told.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    told.filter(|(name, _)| shown[name.as_str()].is_null()).map(|(name, _)| name.clone()).collect()
+}
+
+/// What an event of that type carries: which members may have a value, and an example of each.
 pub fn data(kind: EventType) -> EventData {
     use EventType as E;
     let applied = || Some(evidence(Outcome::Applied, Reason::Done));
@@ -172,32 +180,35 @@ pub fn data(kind: EventType) -> EventData {
         evidence: Some(evidence(if counts { Outcome::Recorded } else { Outcome::Ignored }, reason)),
         ..about_lead(LeadStatus::Pending)
     };
-    let about_reward = |state| EventData { reward: Some(reward(state)), ..about_lead(LeadStatus::Qualified) };
+    let about_reward = |state| EventData { reward: Some(reward(state)), moved: money(2_000), ..about_lead(LeadStatus::Qualified) };
     let moved = |minor, data: EventData| EventData { moved: money(minor), ..data };
     match kind {
         E::ReferrerCreated | E::ReferrerSuspended | E::ReferrerReactivated | E::ReferrerUpdated => about_referrer(),
         E::ReferrersImported => EventData { count: Some(500), ..about_campaign() },
         E::LeadCreated | E::LeadClaimed | E::LeadReleased | E::LeadUnqualified | E::LeadRestored => about_lead(LeadStatus::Pending),
         E::LeadUpdated => EventData { lead: Some(lead(LeadStatus::Pending)), ..about_campaign() },
-        E::LeadQualified => about_lead(LeadStatus::Qualified),
+        E::LeadQualified => EventData { lead: Some(lead(LeadStatus::Qualified)), evidence: applied(), ..about_conversion(true, Reason::Done) },
         E::LeadRejected => about_lead(LeadStatus::Rejected),
         E::ParticipantErased => about_campaign(),
         E::ConversionRecorded => about_conversion(true, Reason::Done),
         E::ConversionIgnored => about_conversion(false, Reason::ConversionWindow),
         E::ConversionRefunded => moved(-12_900, about_conversion(true, Reason::Refunded)),
-        E::RewardDue => moved(2_000, about_reward(RewardState::Due)),
+        E::RewardDue => about_reward(RewardState::Due),
         E::RewardSkipped => EventData { evidence: Some(evidence(Outcome::Ignored, Reason::RewardLimit)), ..about_lead(LeadStatus::Qualified) },
         E::RewardOnHold => about_reward(RewardState::OnHold),
         E::RewardInReview => about_reward(RewardState::InReview),
         E::RewardApproved => about_reward(RewardState::Approved),
         E::RewardIssuing => about_reward(RewardState::Issuing),
-        E::RewardIssued => moved(2_000, about_reward(RewardState::Issued)),
+        E::RewardIssued => about_reward(RewardState::Issued),
         E::RewardFailed => about_reward(RewardState::Failed),
         E::RewardChanged | E::RewardRefundNoted => about_reward(RewardState::Due),
         E::RewardRejected => about_reward(RewardState::Rejected),
         E::RewardCancelled => about_reward(RewardState::Cancelled),
         E::RewardReversed => moved(-2_000, about_reward(RewardState::Reversed)),
-        E::CouponsLow => EventData { campaign: Some(campaign()), count: Some(75), ..EventData::default() },
+        E::CouponsLow => {
+            let coupons = CouponsRef { definition_id: id(7), name: "Welcome voucher".into(), total: 500, used: 425, used_percent: 85 };
+            EventData { campaign: Some(campaign()), count: Some(75), coupons: Some(coupons), ..EventData::default() }
+        }
         E::CampaignPublished | E::CampaignChanged => {
             let state = CampaignState { id: id(1), name: campaign().name, status: CampaignStatus::Live, version: 2 };
             EventData { campaign_state: Some(state), ..about_campaign() }
@@ -212,7 +223,7 @@ pub fn data(kind: EventType) -> EventData {
                 source: "link".into(),
                 at: AT,
             };
-            EventData { campaign: Some(campaign()), visit: Some(visit), ..EventData::default() }
+            EventData { campaign: Some(campaign()), referrer: Some(referrer()), visit: Some(visit), ..EventData::default() }
         }
         E::EndpointFailing => EventData { endpoint: Some(endpoint(EndpointStatus::Failing)), ..EventData::default() },
         E::EndpointDisabled => EventData { endpoint: Some(endpoint(EndpointStatus::Disabled)), ..EventData::default() },

@@ -12,7 +12,7 @@ use goodword_core::{
     ids::{CampaignId, LeadId, ReferrerId, SignalId},
     time::Timestamp,
 };
-use goodword_store::Tx;
+use goodword_store::{Row, Tx};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -28,7 +28,9 @@ pub struct SignalView {
     pub source: String,
     pub actor: String,
     pub campaign_id: Option<CampaignId>,
+    /// The lead that it is about.
     pub lead_id: Option<LeadId>,
+    /// The referrer that it is about, or who referred the lead.
     pub referrer_id: Option<ReferrerId>,
     pub occurred_at: Timestamp,
     pub received_at: Timestamp,
@@ -42,17 +44,27 @@ pub struct SignalView {
     pub effects: Vec<Effect>,
 }
 
-impl From<SignalRecord> for SignalView {
-    fn from(record: SignalRecord) -> Self {
-        Self {
+/// As [`SignalRecord::SELECT`], with the roles of the person that it is about.
+const SELECT: &str =
+    "SELECT id, key, kind, source, actor, campaign_id, participant_id, occurred_at, received_at, payload, outcome, reason, version, checks, effects,
+    (SELECT p.lead_since IS NOT NULL FROM participants p WHERE p.space = signals.space AND p.id = signals.participant_id),
+    (SELECT p.referrer_id FROM participants p WHERE p.space = signals.space AND p.id = signals.participant_id) FROM signals";
+
+impl SignalView {
+    fn read(row: &Row<'_>) -> goodword_store::Result<Self> {
+        let record = SignalRecord::read(row)?;
+        // Somebody may be both. What was done as a referrer says so.
+        let is_lead = row.get::<Option<bool>>(15)?.unwrap_or(false) && !record.kind.starts_with("referrer");
+        let (lead, referrer) = if is_lead { (record.participant, row.get::<Option<Uuid>>(16)?) } else { (None, record.participant) };
+        Ok(Self {
             id: record.id,
             key: record.key,
             kind: record.kind,
             source: record.source,
             actor: record.actor,
             campaign_id: record.campaign,
-            lead_id: record.participant.map(LeadId::from_uuid),
-            referrer_id: record.participant.map(ReferrerId::from_uuid),
+            lead_id: lead.map(LeadId::from_uuid),
+            referrer_id: referrer.map(ReferrerId::from_uuid),
             occurred_at: record.occurred_at,
             received_at: record.received_at,
             payload: serde_json::from_str(&record.payload).unwrap_or_default(),
@@ -61,7 +73,7 @@ impl From<SignalRecord> for SignalView {
             version: record.version,
             checks: record.checks,
             effects: record.effects,
-        }
+        })
     }
 }
 
@@ -72,6 +84,8 @@ pub struct SignalFilter {
     pub reason: Option<Reason>,
     pub campaign: Option<CampaignId>,
     pub participant: Option<Uuid>,
+    /// About the referrer, or about somebody whom they referred.
+    pub referrer: Option<ReferrerId>,
     pub source: Option<String>,
 }
 
@@ -80,8 +94,14 @@ pub async fn get(tx: &mut Tx<'_>, space: Space, id: SignalId) -> Result<SignalRe
     tx.fetch_one(&sql, &[space.into(), id.uuid().into()], SignalRecord::read).await?.ok_or(Error::NotFound { what: "signal" })
 }
 
+/// A signal as it is shown.
+pub async fn view(tx: &mut Tx<'_>, space: Space, id: SignalId) -> Result<SignalView> {
+    let sql = statement(SELECT, " WHERE space = $1 AND id = $2");
+    tx.fetch_one(&sql, &[space.into(), id.uuid().into()], SignalView::read).await?.ok_or(Error::NotFound { what: "signal" })
+}
+
 pub async fn list(tx: &mut Tx<'_>, space: Space, filter: &SignalFilter, page: &Page) -> Result<Listing<SignalView>> {
-    let mut query = Query::new(SignalRecord::SELECT, space);
+    let mut query = Query::new(SELECT, space);
     if let Some(kind) = &filter.kind {
         query.and_text("kind =", kind);
     }
@@ -97,10 +117,13 @@ pub async fn list(tx: &mut Tx<'_>, space: Space, filter: &SignalFilter, page: &P
     if let Some(id) = filter.participant {
         query.and_id("participant_id =", id);
     }
+    if let Some(id) = filter.referrer {
+        let own = "participant_id IN (SELECT $? UNION ALL SELECT p.id FROM participants p WHERE p.space = $1 AND p.referrer_id = $?)";
+        query.and_about(own, id.uuid());
+    }
     if let Some(source) = &filter.source {
         query.and_text("source =", source);
     }
     // Ids are ordered by time, so the key of the table is the order of the list.
-    let rows = query.page_by_id(tx, page, SignalRecord::read, |record| record.id.uuid()).await?;
-    Ok(rows.map(SignalView::from))
+    query.page_by_id(tx, page, SignalView::read, |signal| signal.id.uuid()).await
 }

@@ -255,6 +255,18 @@ pub struct IntegrationRef {
     pub status: EndpointStatus,
 }
 
+/// A pool of coupons, where an event is about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CouponsRef {
+    /// The reward that they are for.
+    pub definition_id: RewardDefinitionId,
+    pub name: String,
+    pub total: i64,
+    pub used: i64,
+    /// How much of the pool is used: 85, 95, then 100.
+    pub used_percent: i64,
+}
+
 /// What an event carries: everything that a receiver needs, so that no second request
 /// is necessary.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
@@ -273,13 +285,20 @@ pub struct EventData {
     pub moved: Option<Money>,
     /// How many, for events about many.
     pub count: Option<i64>,
+    /// The pool of coupons that it is about.
+    pub coupons: Option<CouponsRef>,
+    /// The person that it was about was erased, and everything that it told of them: all else is `null`. Only
+    /// there where it is so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub erased: bool,
 }
 
 impl EventData {
     /// Where the person came from that the event is about.
     pub fn person_source(&self) -> Option<&str> {
-        let lead = self.lead.as_ref().map(|lead| lead.source.as_str());
-        lead.or_else(|| self.referrer.as_ref().map(|referrer| referrer.source.as_str())).or_else(|| self.visit.as_ref().map(|visit| visit.source.as_str()))
+        // A visitor is nobody yet; what counts is how the link came to them.
+        let visit = self.visit.as_ref().map(|visit| visit.source.as_str());
+        visit.or_else(|| self.lead.as_ref().map(|lead| lead.source.as_str())).or_else(|| self.referrer.as_ref().map(|referrer| referrer.source.as_str()))
     }
 }
 

@@ -215,7 +215,9 @@ async fn tell(tx: &mut Tx<'_>, shared: &Shared, visit: &Visit, seed: u128, told:
     let wall = super::wall();
     let context = Context { space: visit.space, now: visit.at, wall, actor: "link".into(), source: visit.source.clone(), seed };
     let campaign = super::campaign::find(tx, shared, visit.space, visit.campaign).await?;
+    let referrer = super::participant::find(tx, visit.space, visit.referrer.uuid()).await?;
     let data = view::EventData {
+        referrer: campaign.as_ref().zip(referrer).map(|(campaign, referrer)| referrer.referrer_view(campaign, shared)),
         campaign: campaign.map(|campaign| campaign.reference()),
         visit: Some(view::VisitRef {
             referrer_id: visit.referrer,

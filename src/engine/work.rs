@@ -6,7 +6,7 @@ use super::{
     endpoint::{self, About, Endpoint, SkipReason},
     event::EventType,
     feed::ERASED,
-    view,
+    sample, view,
 };
 use goodword_core::{
     campaign::ConversionKind,
@@ -392,6 +392,7 @@ impl Work<'_, '_> {
     }
 
     fn emit_to(&mut self, to: To, kind: EventType, id: &impl std::fmt::Display, participant: Option<Uuid>, data: &view::EventData) -> Result<EventId> {
+        debug_assert_eq!(sample::unheard_of(kind, data), [""; 0], "{} carries what its example does not show", kind.as_str());
         let event: EventId = self.mint.id();
         let body = serde_json::to_string(data).map_err(|error| store::Error::Database(error.to_string()))?;
         let is_in_part = kind == EventType::RewardReversed && data.reward.as_ref().is_some_and(|reward| reward.state != RewardState::Reversed);
