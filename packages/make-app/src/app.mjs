@@ -76,6 +76,10 @@ export const connection = {
   },
 };
 
+// The test of an endpoint tells of somebody who is made up. It starts no scenario, and cannot be chosen either: which
+// events were chosen is nothing that Make's documentation promises the expression to see when a request comes in.
+const isNoTest = (event) => `{{${event}.type != 'endpoint.tested'}}`;
+
 // ---- drop-downs
 
 const rpc = (label, url, { qs, iterate = '{{body.data}}', output, params, wrapper, condition, pages = false }) => ({
@@ -111,7 +115,8 @@ const fields = (label, of) =>
   });
 
 export const rpcs = {
-  listCampaigns: rpc('List campaigns', '/campaigns', { pages: true, output: { label: '{{item.name}}', value: '{{item.id}}' } }),
+  // Every key may ask for the names, also one that only reports.
+  listCampaigns: rpc('List campaigns', '/campaigns/names', { pages: true, output: { label: '{{item.name}}', value: '{{item.id}}' } }),
   listRewardDefinitions: rpc('List reward definitions', '/reward-definitions', {
     params: [campaignId],
     qs: { campaign_id: '{{parameters.campaignId}}' },
@@ -121,7 +126,10 @@ export const rpcs = {
     qs: { by: 'source' },
     output: { label: '{{item.label}}', value: '{{item.key}}' },
   }),
-  listEventTypes: rpc('List event types', '/event-types', { output: { label: '{{item.label}}', value: '{{item.type}}' } }),
+  listEventTypes: rpc('List event types', '/event-types', {
+    iterate: { container: '{{body.data}}', condition: isNoTest('item') },
+    output: { label: '{{item.label}}', value: '{{item.type}}' },
+  }),
   leadFields: fields('Get the fields of leads', 'lead_fields'),
   referrerFields: fields('Get the fields of referrers', 'referrer_fields'),
 };
@@ -477,9 +485,12 @@ export const groups = [
 const SECRET = 'ifempty(webhook.secret, data.secret)';
 const TOKEN = `sha256(headers.webhook-id + '.' + headers.webhook-timestamp, 'hex', ${SECRET}, 'base64')`;
 
-const webhook = (label, eventTypes, params = []) => ({
+const ofCampaign = campaign({ help: 'Only what happens in this campaign.' });
+const ofSource = source('Source of the person', 'Only people who came from there.');
+
+const webhook = (label, eventTypes, params = [ofCampaign, ofSource], filter = {}) => ({
   label,
-  params: [...params, campaign({ help: 'Only what happens in this campaign.' }), source('Source of the person', 'Only people who came from there.')],
+  params,
   attach: {
     url: '{{connection.url}}/v1/endpoints',
     method: 'POST',
@@ -490,6 +501,7 @@ const webhook = (label, eventTypes, params = []) => ({
       event_types: eventTypes,
       campaign_id: '{{parameters.campaignId}}',
       person_source: '{{parameters.source}}',
+      ...filter,
       source: 'make',
     },
     response: { ...answers, data: { externalHookId: '{{body.id}}', secret: "{{replace(body.secret, 'whsec_', '')}}" } },
@@ -507,6 +519,7 @@ const webhook = (label, eventTypes, params = []) => ({
       condition: `{{${SECRET} && !contains(ifempty(headers.webhook-token, ''), ${TOKEN})}}`,
       respond: { status: 401, type: 'json', body: { error: 'webhook-token is not that of this endpoint' } },
     },
+    condition: isNoTest('body'),
     output: '{{body}}',
   },
 });
@@ -514,8 +527,15 @@ const webhook = (label, eventTypes, params = []) => ({
 export const webhooks = {
   events: webhook('Events', '{{parameters.eventTypes}}', [
     select('eventTypes', 'Events', 'rpc://listEventTypes', { multiple: true, required: true }),
+    ofCampaign,
+    ofSource,
   ]),
   newReferral: webhook('New Referral', ['lead.created']),
   referralQualified: webhook('Referral Qualified', ['lead.qualified']),
-  rewardIssued: webhook('Reward Issued', ['reward.issued']),
+  rewardIssued: webhook(
+    'Reward Issued',
+    ['reward.issued'],
+    [ofCampaign, select('rewardDefinitionId', 'Reward', 'rpc://listRewardDefinitions', { help: 'Only this one of the rewards.' }), ofSource],
+    { reward_definition_id: '{{parameters.rewardDefinitionId}}' },
+  ),
 };

@@ -72,7 +72,7 @@ export class App {
     const api = this.code('webhook', id, 'communication');
     const variables = { webhook: undefined, data: undefined, ...kept, body: request.body, headers: request.headers };
     if (transform(api.verification.condition, variables)) return { respond: transform(api.verification.respond, variables) };
-    return { respond: { status: 200 }, bundle: transform(api.output, variables) };
+    return { respond: { status: 200 }, bundle: transform(api.condition ?? true, variables) ? transform(api.output, variables) : undefined };
   }
 
   // ---- parameters
@@ -125,12 +125,17 @@ export class App {
     const { response } = api;
     if (api.condition && !transform(api.condition.condition, given)) return api.condition.default;
     const limit = Number(transform(response.limit, given) ?? Infinity);
+    // What is iterated, and which of it is taken.
+    const { container, condition = true } = typeof response.iterate === 'string' ? { container: response.iterate } : (response.iterate ?? {});
     let bundles = [];
     let asked = api;
     for (let page = 1; page <= PAGES_MAX; page++) {
       const { variables } = await this.request(asked, given);
-      if (!response.iterate) bundles.push(transform(response.output, variables));
-      else for (const item of transform(response.iterate, variables) ?? []) bundles.push(transform(response.output, { ...variables, item }));
+      if (!container) bundles.push(transform(response.output, variables));
+      else {
+        const items = (transform(container, variables) ?? []).map((item) => ({ ...variables, item }));
+        bundles.push(...items.filter((each) => transform(condition, each)).map((each) => transform(response.output, each)));
+      }
       if (bundles.length >= limit || !api.pagination || !transform(api.pagination.condition, variables)) break;
       asked = { ...api, qs: { ...api.qs, ...transform(api.pagination.qs, variables) } };
     }

@@ -124,6 +124,35 @@ test('Watch Events: every type of event fits the interface', async () => {
   assert.deepEqual(missing('watchEvents', fields, data.map((one) => one.example)).filter((line) => !/\.checks\.miss/.test(line)), []);
 });
 
+test('Reward Issued, of one reward only', async (t) => {
+  const two = await server.api('POST', '/v1/campaigns', {
+    name: 'Two rewards',
+    status: 'live',
+    currency: 'EUR',
+    rewards: ['Money', 'A cup'].map((name) => ({ name, beneficiary: 'referrer', review: 'never', value: { type: 'fixed', amount: { amount: '5.00', currency: 'EUR' } } })),
+  });
+  const cup = two.rewards.find(({ name }) => name === 'A cup').id;
+  const { kept, next, received } = await hook(t, 'rewardIssued', { campaignId: two.id, rewardDefinitionId: cup });
+  const { code } = await server.api('POST', '/v1/referrers', { campaign_id: two.id, email: 'priya@example.com' });
+  const { lead: made } = await server.api('POST', '/v1/leads', { code, email: 'cup@example.com' });
+  const [{ rewards }] = await app.module('qualifyReferredUsers', connection, { by: 'leadId', leadId: made.id });
+  for (const { id } of rewards.sort((a, b) => Number(a.definition_id === cup) - Number(b.definition_id === cup))) await app.module('issueAReward', connection, { id });
+  assert.equal(bundle('rewardIssued', await next(), kept).data.reward.name, 'A cup');
+  assert.equal(received.length, 1);
+});
+
+test('a test of the endpoint arrives, is answered 200, and starts nothing', async (t) => {
+  for (const [id, parameters] of [['newReferral'], ['referralQualified'], ['rewardIssued'], ['events', { eventTypes: ['lead.created'] }]]) {
+    const { kept, next } = await hook(t, id, parameters);
+    await server.api('POST', `/v1/endpoints/${kept.externalHookId}/test`);
+    // The person in it is invented.
+    const request = await next(({ body }) => body.data.lead.email === 'maya@example.com');
+    assert.deepEqual(app.incoming(id, request, { webhook: kept }), { respond: { status: 200 }, bundle: undefined }, id);
+    // Also where Make shows no secret.
+    assert.equal(app.incoming(id, request, {}).bundle, undefined, id);
+  }
+});
+
 // ---- who sent it
 
 test('a forged request is refused, whichever way Make shows the secret', async (t) => {

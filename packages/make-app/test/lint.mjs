@@ -16,7 +16,7 @@ const CODE_FILES = {
 const COMPONENT = set('label description moduleType actionCrud connection webhook connectionType webhookType codeFiles');
 const REQUEST = set('url baseUrl method headers qs body type condition pagination response log');
 const RESPONSE = set('type valid limit error iterate output data metadata uid wrapper');
-const WEBHOOK = set('verification output');
+const WEBHOOK = set('verification condition output');
 const METHODS = set('GET POST PUT PATCH DELETE');
 const ERRORS = set(
   'RuntimeError DataError RateLimitError OutOfSpaceError ConnectionError InvalidConfigurationError InvalidAccessTokenError IncompleteDataError DuplicateDataError',
