@@ -2,18 +2,19 @@
 // ship: a copy of that repository's `syntaxes` is read from the contracts' folder where there is one. Where there is
 // none, the linter's rules, which were made after them, are what the app is held against.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { CONTRACTS, unchecked } from './contracts.mjs';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
-const SYNTAXES = path.join(process.env.GOODWORD_CONTRACTS ?? path.join(HERE, '../../../../shared/contracts'), 'make/syntaxes');
+const SYNTAXES = path.join(CONTRACTS, 'make/syntaxes');
 const read = (...way) => JSON.parse(readFileSync(path.join(...way), 'utf8'));
 
 const SCHEMA_OF = { communication: 'api', attach: 'api', detach: 'api', params: 'parameters', mappableParams: 'parameters', interface: 'parameters', samples: 'samples' };
 
-const skip = !existsSync(SYNTAXES) && `${SYNTAXES} is not here: the app is not held against Make's own schemas`;
+const skip = unchecked("the app against Make's own schemas", SYNTAXES);
 test("the app is what Make's own schemas ask for", { skip }, async () => {
   const { default: Ajv } = await import('ajv');
   const ajv = new Ajv({ strict: false, allowUnionTypes: true, unicodeRegExp: false });
