@@ -11,7 +11,7 @@ const filters = [
 		label: 'Source',
 		type: 'string',
 		dynamic: 'source_list.id.name',
-		helpText: 'Only events about people who came from there. Leave empty for all.',
+		helpText: 'Only events about people who came from there. Several go with commas between, as a custom value. Leave empty for all.',
 	},
 ];
 
@@ -41,23 +41,42 @@ const types = {
 	dynamic: 'event_type_list.id.name',
 };
 
+/** The words of the filter by source: one, or several with commas. */
+const sources = ({ inputData }) => (inputData.person_source ?? '').split(',').map((word) => word.trim()).filter(Boolean);
+
+/** Who an event is about whose source counts, as the server sees it: a visitor is nobody yet, but has come in some way. */
+const person = ({ data }) => data.visit ?? data.lead ?? data.referrer;
+
 /**
- * What the server does not filter everywhere: the feed knows no person's source, and neither it nor
- * hooks the reward. A test that somebody sends to the endpoint has a type of its own.
+ * What starts the Zap. Of a hook, the server has filtered everything but two: the test that somebody sends to the
+ * endpoint has a type of its own, and the endpoint of a Zap that was turned on by an older version has no reward.
+ * The feed knows neither sources nor rewards, and still has the events of people who were erased.
  */
 const wanted = (bundle, types) => {
-	const { definition_id, person_source } = bundle.inputData;
-	return ({ type, data }) =>
-		types.includes(type) &&
-		(!definition_id || data.reward?.definition_id === definition_id) &&
-		(!person_source || (data.lead ?? data.referrer ?? data.visit)?.source === person_source);
+	const { definition_id } = bundle.inputData;
+	const from = sources(bundle);
+	return (event) => {
+		const { type, data } = event;
+		const about = person(event);
+		return (
+			types.includes(type) &&
+			!data.erased &&
+			(!definition_id || data.reward?.definition_id === definition_id) &&
+			(!from.length || !about || from.includes(about.source))
+		);
+	};
 };
 
 /** The newest 250 events, the newest first. */
 const feed = async (z, bundle, typesOf) => {
 	const types = typesOf(bundle);
-	const params = { type: types.join(','), campaign_id: bundle.inputData.campaign_id };
-	return (await rows(z, '/v1/events', params, 250)).filter(wanted(bundle, types));
+	const newest = (source) => rows(z, '/v1/events', { type: types.join(','), campaign_id: bundle.inputData.campaign_id, source }, 250);
+	const found = (await newest()).filter(wanted(bundle, types));
+	const from = sources(bundle);
+	if (!from.length || found.every(person)) return found;
+	// What is about nobody goes by where it was told. Its document does not say that, but the server finds it by it.
+	const told = new Set((await Promise.all(from.map(newest))).flat().map(({ id }) => id));
+	return found.filter((event) => person(event) || told.has(event.id));
 };
 
 /** A trigger by REST hook. Samples and the editor's tests come from the feed of events: the same documents, byte for byte. */
@@ -73,7 +92,8 @@ const hook = ({ key, noun, label, description, typesOf, inputFields, sample }) =
 				url: bundle.targetUrl,
 				event_types: typesOf(bundle),
 				campaign_id: bundle.inputData.campaign_id,
-				person_source: bundle.inputData.person_source,
+				person_source: sources(bundle).join(',') || undefined,
+				reward_definition_id: bundle.inputData.definition_id,
 				description: `Zapier: ${label}`,
 				source: 'zapier',
 			}),

@@ -97,13 +97,13 @@ test('turning Zaps on makes endpoints on the server', async () => {
 	const endpoint = await zap('new_referral', 'new_referral');
 	assert.deepEqual([endpoint.url, endpoint.event_types, endpoint.source, endpoint.description], [zaps.new_referral.targetUrl, ['lead.created'], 'zapier', 'Zapier: New Referral']);
 	await zap('new_referrer', 'new_referrer', { campaign_id: spring.id });
-	await zap('fair', 'new_referral', { person_source: 'trade-fair' });
+	assert.equal((await zap('fair', 'new_referral', { person_source: 'trade-fair, stall' })).person_source, 'trade-fair,stall');
 	await zap('elsewhere', 'new_referral', { campaign_id: autumn.id });
 	await zap('referral_qualified', 'referral_qualified');
 	await zap('conversion_recorded', 'conversion_recorded');
 	await zap('reward_in_review', 'reward_in_review', { definition_id: definition('20 EUR for you') });
 	await zap('reward_to_issue', 'reward_to_issue', { definition_id: definition('Points') });
-	await zap('reward_issued', 'reward_issued', { definition_id: definition('Points') });
+	assert.equal((await zap('reward_issued', 'reward_issued', { definition_id: definition('Points') })).reward_definition_id, definition('Points'));
 	await zap('any_event', 'any_event', { event_types: ['reward.rejected', 'reward.failed'] });
 	assert.equal((await list('/v1/endpoints?source=zapier')).length, Object.keys(zaps).length);
 });
@@ -201,7 +201,6 @@ test('what happened has started the Zaps, signed, and only those that wanted it'
 	assert.deepEqual(await people('fair', 1), ['zoe@example.com']);
 	assert.deepEqual(await people('referral_qualified', 4), all);
 	assert.deepEqual((await zaps.conversion_recorded.started(2)).map(({ data }) => data.conversion.external_id).sort(), ['order-1', 'order-2']);
-	// Of rewards the server tells everything, and the Zap takes what it wants.
 	assert.deepEqual(await people('reward_in_review', 4), all);
 	assert.deepEqual(await people('reward_to_issue', 4), all);
 	assert.deepEqual((await zaps.reward_issued.started(1)).map(({ data }) => data.reward.name), ['Points']);
@@ -210,6 +209,35 @@ test('what happened has started the Zaps, signed, and only those that wanted it'
 		['reward.rejected', 'a colleague'],
 	]);
 	assert.equal(zaps.elsewhere.received.length, 0);
+	// The coupons were issued as well, and the server has not told.
+	assert.equal(zaps.reward_issued.received.length, 1);
+});
+
+test('a Zap that was turned on before endpoints knew a reward takes its own rewards only', async (t) => {
+	const zap = new Zap(zapier, 'reward_issued');
+	await zap.turnOn();
+	t.after(zap.close);
+	const { id } = await rewardOf('omar@example.com', '20 EUR for you');
+	await zapier.create('approve_reward', { reward_id: id });
+	await zapier.create('issue_reward', { reward_id: id });
+	await zap.started(1);
+	zap.inputData = { definition_id: definition('Points') };
+	assert.deepEqual(await zap.started(0), []);
+	await zap.turnOff();
+});
+
+test('what is about nobody goes by where it was told, in hooks and in the feed', async (t) => {
+	const event_types = ['campaign.changed'];
+	const zap = new Zap(zapier, 'any_event', { event_types, person_source: 'elsewhere, api' });
+	await zap.turnOn();
+	t.after(zap.close);
+	await server('PATCH', `/v1/campaigns/${autumn.id}`, { name: 'Late autumn' });
+	const [event] = await zap.started(1);
+	assert.equal(event.data.campaign.name, 'Late autumn');
+	const polled = (person_source) => zapier.poll('any_event_polled', { event_types, person_source });
+	assert.deepEqual((await polled('elsewhere, api'))[0], event);
+	assert.deepEqual(await polled('elsewhere'), []);
+	await zap.turnOff();
 });
 
 test('samples, the feed and hooks are the same documents', async () => {
@@ -245,11 +273,21 @@ test('Any Event (Polling): the newest first, each with an id of its own', async 
 	assert.deepEqual(events.map(({ created_at }) => created_at), events.map(({ created_at }) => created_at).sort().reverse());
 	const fair = await zapier.poll('any_event_polled', { event_types, person_source: 'trade-fair' });
 	assert.deepEqual(fair.map(({ type, data }) => [type, data.lead.email]), [['lead.qualified', 'zoe@example.com'], ['lead.created', 'zoe@example.com']]);
+	assert.deepEqual(await zapier.poll('any_event_polled', { event_types, person_source: 'stall, trade-fair' }), fair);
+});
+
+test('what was told of somebody who was erased is no sample, and nothing that a poll finds', async () => {
+	const { id } = await zapier.create('add_lead', { email: 'erased@example.com', code: 'PRIYA24', source: 'erasure' });
+	const ofErased = async () => (await list('/v1/events?type=lead.created')).filter(({ data }) => data.erased);
+	await server('DELETE', `/v1/leads/${id}`);
+	await until('the events are empty', async () => (await ofErased()).length === 1);
+	const told = [await zapier.poll('any_event_polled', { event_types: ['lead.created'] }), await zapier.recent('new_referral')];
+	assert.deepEqual(told.map((events) => events.map(({ data }) => data.lead?.email).sort()), Array(2).fill(['maya@example.com', 'noah@example.com', 'omar@example.com', 'zoe@example.com']));
 });
 
 test('drop-downs come from the server, beyond the first page', async () => {
 	const names = async (key, inputData) => (await zapier.poll(key, inputData)).map(({ name }) => name);
-	assert.deepEqual((await names('campaign_list')).sort(), ['Autumn (draft)', 'Spring']);
+	assert.deepEqual((await names('campaign_list')).sort(), ['Late autumn (draft)', 'Spring']);
 	assert.deepEqual(await names('reward_definition_list', { campaign_id: spring.id }), ['20 EUR for you', 'Points', 'Welcome']);
 	assert.deepEqual(await names('reward_definition_list', { campaign_id: autumn.id }), []);
 	assert.deepEqual(await names('external_reward_list'), ['Points']);
