@@ -417,15 +417,17 @@ impl Config {
         crate::delivery::Guard::new(self.allow_networks.clone()).with_own(self.listen, &self.public_url())
     }
 
+    /// The file with the secret key; `None` where the key itself is a setting.
+    pub fn secret_key_path(&self) -> Option<PathBuf> {
+        self.secret_key.is_none().then(|| self.secret_key_file.clone().unwrap_or_else(|| self.data.join("secret.key")))
+    }
+
     /// The keys that secrets are sealed with; their file is made where there is none.
     pub fn vault(&self) -> Result<crate::engine::vault::Vault, ConfigError> {
         use crate::engine::vault::Vault;
-        match &self.secret_key {
-            Some(text) => Vault::from_text(text).map_err(|problem| ConfigError::new("secret_key", problem)),
-            None => {
-                let path = self.secret_key_file.clone().unwrap_or_else(|| self.data.join("secret.key"));
-                Vault::from_file(&path).map_err(|problem| ConfigError::new("secret_key_file", problem))
-            }
+        match self.secret_key_path() {
+            None => Vault::from_text(self.secret_key.as_deref().unwrap_or_default()).map_err(|problem| ConfigError::new("secret_key", problem)),
+            Some(path) => Vault::from_file(&path).map_err(|problem| ConfigError::new("secret_key_file", problem)),
         }
     }
 

@@ -337,6 +337,41 @@ async fn a_backup_is_whole_and_never_overwrites() {
     }
 }
 
+#[test]
+fn a_backup_without_its_key_says_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    // With a key file of its own, as an installation is.
+    let run = |args: &[&str]| {
+        let output = command(args).env_remove("GOODWORD_SECRET_KEY").output().unwrap();
+        Done { ok: output.status.success(), out: String::from_utf8(output.stdout).unwrap(), err: String::from_utf8(output.stderr).unwrap() }
+    };
+    let (from, to) = (at("from"), at("to"));
+    run(&["demo", "--no-serve", "--size", "small", "--data", &from]).good();
+    let told = run(&["backup", &at("copy.db"), "--data", &from]).good().out;
+    assert!(told.contains("from/secret.key") && told.contains("no server starts"), "{told}");
+
+    std::fs::create_dir(&to).unwrap();
+    std::fs::rename(at("copy.db"), at("to/goodword.db")).unwrap();
+    let start = || run(&["serve", "--data", &to, "--listen", "127.0.0.1:0"]).bad().err;
+    let key = || {
+        let report = run(&["doctor", "--json", "--data", &to, "--listen", "127.0.0.1:0"]).json();
+        ["ok", "fail"].map(|level| finding(&report, "secret key", level).map(str::to_owned))
+    };
+    for _ in 0..2 {
+        let err = start();
+        assert!(err.contains("is missing") && err.contains("to/secret.key") && err.contains("Put back the secret.key"), "{err}");
+        assert!(key()[1].as_ref().unwrap().contains("there is no file"));
+        assert!(!Path::new(&at("to/secret.key")).exists(), "a new key would hide that the right one is missing");
+    }
+    std::fs::write(at("to/secret.key"), "another-key-than-the-one-it-was-made-with").unwrap();
+    assert!(start().contains("another secret key"));
+    assert!(key()[1].as_ref().unwrap().contains("another one"));
+    std::fs::copy(at("from/secret.key"), at("to/secret.key")).unwrap();
+    assert!(key()[0].is_some());
+    run(&["export", "leads", "--data", &to]).good();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installation_moves_there_and_back() {
     let Some((_guard, postgres)) = goodword_testkit::postgres_url() else { return };

@@ -66,7 +66,7 @@ impl Place {
     /// Opens the database. `rest` is the command line that would do the same through a server.
     pub async fn open(&self, config: &Config, rest: &str) -> Result<Opened> {
         let store = serve::open_store(config).await.map_err(|failure| in_use(failure, config, rest))?;
-        let (engine, visits) = Engine::open_with(store.clone(), &config.public_url(), config.vault()?).await?;
+        let (engine, visits) = serve::open_engine(&store, config).await?;
         let workspace = self.workspace(&engine).await?;
         let space = if self.side == Some(Side::Test) { workspace.test } else { workspace.live };
         Ok(Opened { engine, space, store, visits })

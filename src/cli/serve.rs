@@ -2,7 +2,7 @@ use super::{Failure, Result};
 use crate::{
     config::{Config, ServerFlags},
     delivery::{self, Dispatcher},
-    engine::{Engine, MIGRATIONS, SetUp},
+    engine::{Engine, MIGRATIONS, SetUp, vault},
     http::{App, server},
     pages::admin,
     routes,
@@ -39,7 +39,7 @@ async fn serve(mut config: Config) -> Result {
         .map_err(|error| Failure::new(format!("cannot listen on {}: {error}", config.listen)).hint("Choose another with --listen 127.0.0.1:8081."))?;
     config.listen = listener.local_addr()?;
     let store = open_store(&config).await?;
-    let (engine, visits) = Engine::open_with(store.clone(), &config.public_url(), config.vault()?).await?;
+    let (engine, visits) = open_engine(&store, &config).await?;
     let set_up = engine.set_up(WORKSPACE_NAME.parse().map_err(Failure::new)?).await?;
     // Before anybody is told that it is ready: from then on it stops in good order.
     let asked_to_stop = server::stop_signal();
@@ -91,6 +91,22 @@ pub(super) async fn open_store(config: &Config) -> Result<Store> {
     make_folder(&config.data)?;
     Ok(Store::open(Options::new(database_url(config), MIGRATIONS)).await?)
 }
+
+/// Opens the engine with the installation's secret key. A key is made at the first start only: a new one beside an
+/// old database would open nothing, and look like the right one the next time.
+pub(super) async fn open_engine(store: &Store, config: &Config) -> Result<(Engine, JoinHandle<()>)> {
+    if let Some(path) = config.secret_key_path()
+        && !path.exists()
+        && vault::probe(store).await?.is_some()
+    {
+        return Err(Failure::new(format!("the secret key of this database is missing: there is no file {}", path.display())).hint(PUT_KEY_BACK));
+    }
+    Ok(Engine::open_with(store.clone(), &config.public_url(), config.vault()?).await?)
+}
+
+/// How to go on where a database has lost its key.
+pub(super) const PUT_KEY_BACK: &str =
+    "Put back the secret.key that belongs to the database, from where its backups are kept; or give its text as GOODWORD_SECRET_KEY.";
 
 /// Opens the database only to read, also while a server uses it.
 pub(super) async fn open_read_only(config: &Config) -> Result<Store> {

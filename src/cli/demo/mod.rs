@@ -82,7 +82,7 @@ impl Demo {
         let mut stop = std::pin::pin!(server::stop_signal());
         let listener = if self.no_serve { None } else { Some(self.listen(&mut config)?) };
         let store = serve::open_store(&config).await?;
-        let (engine, visits) = Engine::open_with(store.clone(), &config.public_url(), config.vault()?).await?;
+        let (engine, visits) = serve::open_engine(&store, &config).await?;
         let name = WORKSPACE_NAME.parse().map_err(Failure::new)?;
         let Some(made) = engine.set_up(name).await? else {
             return Err(Failure::new("there is something in this installation already").hint("Name a new folder with --data DIR, or leave it out."));
