@@ -387,6 +387,44 @@ async fn a_person_of_one_campaign_that_runs_and_others_that_are_over_is_not_ambi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_ends_at_its_time_and_for_good() {
+    on_both(async |app| {
+        let end = app.now().plus_days(20);
+        let [live, paused] = [app.campaign(json!({"ends_at": end})).await, app.campaign(json!({"ends_at": end})).await];
+        let draft = app.campaign_that_is(CampaignStatus::Draft, json!({"ends_at": end})).await;
+        let paused_since = paused.set_status(CampaignStatus::Paused).await.status_since;
+        let past = json!({"ends_at": app.now().plus_days(-1)});
+        let edit = live.try_edit(None, Change::Settings { patch: past.as_object().unwrap().clone(), unset: Vec::new() }).await;
+        assert!(matches!(edit, Err(Error::Invalid { field, .. }) if field == "/ends_at"));
+        app.pass_days(19).await;
+        assert_eq!(live.get().await.status, CampaignStatus::Live);
+
+        app.pass_days(3).await;
+        app.engine.tick().await.unwrap();
+        // From its end on, not from when that was noticed; and what happened in the pause still does not count.
+        let stands = async |campaign: &TestCampaign| campaign.get().await.status_since;
+        assert_eq!((live.get().await.status, stands(&live).await), (CampaignStatus::Ended, end));
+        assert_eq!((paused.get().await.status, stands(&paused).await), (CampaignStatus::Ended, paused_since));
+        assert_eq!(draft.get().await.status, CampaignStatus::Draft);
+        let told = app.event_bodies().await;
+        let ended = told.iter().filter(|(kind, data)| kind == "campaign.changed" && data["campaign_state"]["status"] == "ended").count();
+        assert_eq!(ended, 2, "{told:?}");
+
+        let refused = async |campaign: &TestCampaign, status| match app.act(SetStatus { id: campaign.id, status }).await {
+            Err(Error::Conflict { detail, .. }) => detail,
+            other => panic!("{other:?}"),
+        };
+        for status in [CampaignStatus::Live, CampaignStatus::Paused] {
+            assert!(refused(&live, status).await.contains("Make a new campaign"));
+        }
+        assert!(refused(&draft, CampaignStatus::Live).await.contains("set a later ends_at"));
+        draft.try_edit(None, Change::Settings { patch: Default::default(), unset: vec!["ends_at".into()] }).await.unwrap();
+        assert_eq!(draft.set_status(CampaignStatus::Live).await.status, CampaignStatus::Live);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_conversion_after_the_qualification_says_that_it_counts() {
     on_both(async |app| {
         let campaign = app.campaign(json!({})).await;

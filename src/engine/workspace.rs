@@ -274,7 +274,7 @@ impl store::Command for Touch {
     }
 }
 
-/// Moves the clock of a test side forward: holds, expiries and reminders follow.
+/// Moves the clock of a test side forward: holds and campaigns that end by then end ([`super::Engine::tick`]).
 #[derive(Debug, Clone)]
 pub struct MoveClock {
     pub to: ClockMove,
