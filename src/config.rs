@@ -399,17 +399,20 @@ impl Config {
 
     /// Where people reach this server, without a slash at the end.
     pub fn public_url(&self) -> String {
-        self.public_url.clone().unwrap_or_else(|| {
-            let ip = self.listen.ip();
-            let ip = if !ip.is_unspecified() {
-                ip
-            } else if ip.is_ipv6() {
-                IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])
-            } else {
-                IpAddr::from([127, 0, 0, 1])
-            };
-            format!("http://{}", SocketAddr::new(ip, self.listen.port()))
-        })
+        self.public_url.clone().unwrap_or_else(|| self.local_url())
+    }
+
+    /// Where programs on this machine reach this server.
+    pub fn local_url(&self) -> String {
+        let ip = self.listen.ip();
+        let ip = if !ip.is_unspecified() {
+            ip
+        } else if ip.is_ipv6() {
+            IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])
+        } else {
+            IpAddr::from([127, 0, 0, 1])
+        };
+        format!("http://{}", SocketAddr::new(ip, self.listen.port()))
     }
 
     /// Which addresses webhooks may reach.

@@ -38,7 +38,7 @@ async fn serve(mut config: Config) -> Result {
     let listener = server::bind(config.listen)
         .map_err(|error| Failure::new(format!("cannot listen on {}: {error}", config.listen)).hint("Choose another with --listen 127.0.0.1:8081."))?;
     config.listen = listener.local_addr()?;
-    let store = open_store(&config).await?;
+    let store = open_served(&config).await?;
     let (engine, visits) = open_engine(&store, &config).await?;
     let set_up = engine.set_up(WORKSPACE_NAME.parse().map_err(Failure::new)?).await?;
     // Before anybody is told that it is ready: from then on it stops in good order.
@@ -92,6 +92,31 @@ pub(super) async fn open_store(config: &Config) -> Result<Store> {
     Ok(Store::open(Options::new(database_url(config), MIGRATIONS)).await?)
 }
 
+/// As [`open_store`], for a server: whoever finds the database in use is told where to go.
+pub(super) async fn open_served(config: &Config) -> Result<Store> {
+    make_folder(&config.data)?;
+    let options = Options { address: Some(config.local_url()), ..Options::new(database_url(config), MIGRATIONS) };
+    Ok(Store::open(options).await?)
+}
+
+/// Opens the engine for a small change by whoever runs the machine, also while a server uses the database. It needs no
+/// secret key, because it seals and opens nothing.
+pub(super) async fn open_beside(config: &Config) -> Result<(Engine, Store)> {
+    let options = Options { beside: true, ..Options::new(database_url(config), MIGRATIONS) };
+    must_be_up_to_date(&options).await?;
+    let store = Store::open(options).await?;
+    let (engine, _) = Engine::open_without_key(store.clone(), &config.public_url()).await?;
+    Ok((engine, store))
+}
+
+async fn must_be_up_to_date(options: &Options) -> Result {
+    if Store::pending_migrations(options).await?.is_empty() {
+        return Ok(());
+    }
+    let what = "the database is not there, or not up to date";
+    Err(Failure::new(what).hint("`goodword migrate` brings it up to date. Or did you mean another --data DIR?"))
+}
+
 /// Opens the engine with the installation's secret key. A key is made at the first start only: a new one beside an
 /// old database would open nothing, and look like the right one the next time.
 pub(super) async fn open_engine(store: &Store, config: &Config) -> Result<(Engine, JoinHandle<()>)> {
@@ -112,10 +137,7 @@ pub(super) const PUT_KEY_BACK: &str =
 pub(super) async fn open_read_only(config: &Config) -> Result<Store> {
     let mut options = Options::new(database_url(config), MIGRATIONS);
     options.read_only = true;
-    if !Store::pending_migrations(&options).await?.is_empty() {
-        let what = "the database is not there, or not up to date";
-        return Err(Failure::new(what).hint("`goodword migrate` brings it up to date. Or did you mean another --data DIR?"));
-    }
+    must_be_up_to_date(&options).await?;
     Ok(Store::open(options).await?)
 }
 

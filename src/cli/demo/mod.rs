@@ -81,7 +81,7 @@ impl Demo {
     async fn play(&self, mut config: Config) -> Result {
         let mut stop = std::pin::pin!(server::stop_signal());
         let listener = if self.no_serve { None } else { Some(self.listen(&mut config)?) };
-        let store = serve::open_store(&config).await?;
+        let store = serve::open_served(&config).await?;
         let (engine, visits) = serve::open_engine(&store, &config).await?;
         let name = WORKSPACE_NAME.parse().map_err(Failure::new)?;
         let Some(made) = engine.set_up(name).await? else {
