@@ -571,6 +571,29 @@ fn workspaces_and_keys_are_made_beside_a_running_server() {
 }
 
 #[test]
+fn the_demo_has_something_of_everything() {
+    let server = Server::demo();
+    let address = server.url().trim_start_matches("http://").parse().unwrap();
+    let mut client = process::Client::default();
+    let mut all = |path: &str| client.ok(address, server.ready["api_key"].as_str().unwrap(), "GET", path, &json!(null))["data"].as_array().unwrap().clone();
+    let words = |rows: &[Value], member: &str| rows.iter().map(|row| row[member].as_str().unwrap().to_owned()).collect::<std::collections::BTreeSet<_>>();
+    let endpoints = all("/v1/endpoints");
+    assert_eq!(words(&endpoints, "status").into_iter().collect::<Vec<_>>(), ["active", "disabled"]);
+    // Whatever is still sent goes to this machine.
+    assert!(endpoints.iter().all(|endpoint| endpoint["status"] == "disabled" || endpoint["url"].as_str().unwrap().starts_with("http://127.0.0.1")));
+    let deliveries = all("/v1/deliveries?limit=250");
+    assert_eq!(words(&deliveries, "state").into_iter().collect::<Vec<_>>(), ["delivered", "exhausted", "retrying", "skipped"], "{deliveries:?}");
+    let hooks = all("/v1/inbound-hooks");
+    let messages = all(&format!("/v1/inbound-hooks/{}/messages", hooks[0]["id"].as_str().unwrap()));
+    assert!(words(&messages, "state").is_superset(&["decided".to_owned(), "unmapped".to_owned()].into()), "{messages:?}");
+    let campaigns = all("/v1/campaigns");
+    assert!(campaigns.iter().any(|campaign| campaign["settings"]["rule"]["goals"].as_array().is_some_and(|goals| goals.len() == 2)), "{campaigns:?}");
+    let every = all("/v1/rewards?limit=250").into_iter().filter(|reward| reward["name"].as_str().unwrap().contains("every third")).count();
+    assert_eq!(every, 1);
+    assert!(!all("/v1/signals?outcome=unchanged").is_empty());
+}
+
+#[test]
 fn the_demo_leaves_nothing_behind() {
     let mut server = Server::demo();
     let left = |server: &Server| std::fs::read_dir(server.folder.path()).unwrap().count();

@@ -1,5 +1,6 @@
 //! A year that never was.
 
+mod integrations;
 mod people;
 mod play;
 mod story;
@@ -24,7 +25,8 @@ use std::{
 /// Fill a new installation with a believable year, and serve it
 ///
 /// Two companies' programs with everything that happens in them: leads in every state, rewards in
-/// every state with their reasons, refunds, claims, refusals, visits by day. All people are made up,
+/// every state with their reasons, refunds, claims, refusals, visits by day, webhooks that arrived
+/// and others that did not, an inbound hook. All people are made up,
 /// and so are their addresses at example.com, .org and .net. Without --data it lives in a temporary
 /// folder, which goes when the server stops.
 #[derive(Debug, clap::Args)]
