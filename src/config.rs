@@ -399,17 +399,20 @@ impl Config {
 
     /// Where people reach this server, without a slash at the end.
     pub fn public_url(&self) -> String {
-        self.public_url.clone().unwrap_or_else(|| {
-            let ip = self.listen.ip();
-            let ip = if !ip.is_unspecified() {
-                ip
-            } else if ip.is_ipv6() {
-                IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])
-            } else {
-                IpAddr::from([127, 0, 0, 1])
-            };
-            format!("http://{}", SocketAddr::new(ip, self.listen.port()))
-        })
+        self.public_url.clone().unwrap_or_else(|| self.local_url())
+    }
+
+    /// Where programs on this machine reach this server.
+    pub fn local_url(&self) -> String {
+        let ip = self.listen.ip();
+        let ip = if !ip.is_unspecified() {
+            ip
+        } else if ip.is_ipv6() {
+            IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])
+        } else {
+            IpAddr::from([127, 0, 0, 1])
+        };
+        format!("http://{}", SocketAddr::new(ip, self.listen.port()))
     }
 
     /// Which addresses webhooks may reach.
@@ -417,15 +420,17 @@ impl Config {
         crate::delivery::Guard::new(self.allow_networks.clone()).with_own(self.listen, &self.public_url())
     }
 
+    /// The file with the secret key; `None` where the key itself is a setting.
+    pub fn secret_key_path(&self) -> Option<PathBuf> {
+        self.secret_key.is_none().then(|| self.secret_key_file.clone().unwrap_or_else(|| self.data.join("secret.key")))
+    }
+
     /// The keys that secrets are sealed with; their file is made where there is none.
     pub fn vault(&self) -> Result<crate::engine::vault::Vault, ConfigError> {
         use crate::engine::vault::Vault;
-        match &self.secret_key {
-            Some(text) => Vault::from_text(text).map_err(|problem| ConfigError::new("secret_key", problem)),
-            None => {
-                let path = self.secret_key_file.clone().unwrap_or_else(|| self.data.join("secret.key"));
-                Vault::from_file(&path).map_err(|problem| ConfigError::new("secret_key_file", problem))
-            }
+        match self.secret_key_path() {
+            None => Vault::from_text(self.secret_key.as_deref().unwrap_or_default()).map_err(|problem| ConfigError::new("secret_key", problem)),
+            Some(path) => Vault::from_file(&path).map_err(|problem| ConfigError::new("secret_key_file", problem)),
         }
     }
 

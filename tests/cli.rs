@@ -1,5 +1,6 @@
 //! The program as it is started: its commands on real files and databases.
 
+mod process;
 mod support;
 
 use goodword::engine::{campaign::Create, participant, view};
@@ -337,6 +338,41 @@ async fn a_backup_is_whole_and_never_overwrites() {
     }
 }
 
+#[test]
+fn a_backup_without_its_key_says_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    // With a key file of its own, as an installation is.
+    let run = |args: &[&str]| {
+        let output = command(args).env_remove("GOODWORD_SECRET_KEY").output().unwrap();
+        Done { ok: output.status.success(), out: String::from_utf8(output.stdout).unwrap(), err: String::from_utf8(output.stderr).unwrap() }
+    };
+    let (from, to) = (at("from"), at("to"));
+    run(&["demo", "--no-serve", "--size", "small", "--data", &from]).good();
+    let told = run(&["backup", &at("copy.db"), "--data", &from]).good().out;
+    assert!(told.contains("from/secret.key") && told.contains("no server starts"), "{told}");
+
+    std::fs::create_dir(&to).unwrap();
+    std::fs::rename(at("copy.db"), at("to/goodword.db")).unwrap();
+    let start = || run(&["serve", "--data", &to, "--listen", "127.0.0.1:0"]).bad().err;
+    let key = || {
+        let report = run(&["doctor", "--json", "--data", &to, "--listen", "127.0.0.1:0"]).json();
+        ["ok", "fail"].map(|level| finding(&report, "secret key", level).map(str::to_owned))
+    };
+    for _ in 0..2 {
+        let err = start();
+        assert!(err.contains("is missing") && err.contains("to/secret.key") && err.contains("Put back the secret.key"), "{err}");
+        assert!(key()[1].as_ref().unwrap().contains("there is no file"));
+        assert!(!Path::new(&at("to/secret.key")).exists(), "a new key would hide that the right one is missing");
+    }
+    std::fs::write(at("to/secret.key"), "another-key-than-the-one-it-was-made-with").unwrap();
+    assert!(start().contains("another secret key"));
+    assert!(key()[1].as_ref().unwrap().contains("another one"));
+    std::fs::copy(at("from/secret.key"), at("to/secret.key")).unwrap();
+    assert!(key()[0].is_some());
+    run(&["export", "leads", "--data", &to]).good();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installation_moves_there_and_back() {
     let Some((_guard, postgres)) = goodword_testkit::postgres_url() else { return };
@@ -488,14 +524,73 @@ fn a_locked_database_says_how_to_go_on() {
     let file: PathBuf = folder.path().join("q.csv");
     std::fs::File::create(&file).unwrap().write_all(b"email\na@example.com\n").unwrap();
     let done = goodword(&["import", "qualifications", &file.display().to_string(), "--data", &data]).bad();
-    assert!(done.err.contains("another goodword process") && done.err.contains("--url http://"), "{}", done.err);
+    // Go through it where it is, not where one would be.
+    let url = line.split_whitespace().last().unwrap();
+    assert!(done.err.contains("another goodword process") && done.err.contains(&format!("--url {url}\n")), "{}", done.err);
     // A link to the desk and a backup are made beside it.
     let link = goodword(&["admin", "--data", &data, "--public-url", "https://refer.example"]).good().out;
     assert!(link.starts_with("https://refer.example/app/sign-in/") && link.lines().count() == 1, "{link}");
-    assert!(goodword(&["admin", "--data", &data, "--workspace", "Nobody"]).bad().err.contains("there is no such workspace"));
+    assert!(goodword(&["admin", "--data", &data, "--workspace", "Nobody"]).bad().err.contains("there is no workspace Nobody"));
     goodword(&["backup", &folder.path().join("b.db").display().to_string(), "--data", &data, "--verify"]).good();
     let _ = Command::new("kill").arg(child.id().to_string()).status();
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn workspaces_and_keys_are_made_beside_a_running_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let server = process::Setup::sqlite(Path::new(&data)).start();
+    // Whoever runs the machine may not have the secret key of the service at hand.
+    let run = |args: &[&str]| {
+        let output = command(args).env_remove("GOODWORD_SECRET_KEY").args(["--data", &data]).output().unwrap();
+        Done { ok: output.status.success(), out: String::from_utf8(output.stdout).unwrap(), err: String::from_utf8(output.stderr).unwrap() }
+    };
+    let mut client = process::Client::default();
+    let mut me = |key: &str| client.ok(server.address, key, "GET", "/v1/me", &json!(null));
+
+    let made = run(&["workspace", "create", "Acme", "--json"]).good().json();
+    for (key, test) in [("api_key", false), ("test_api_key", true)] {
+        let me = me(made[key].as_str().unwrap());
+        assert_eq!((&me["workspace"]["name"], &me["test"]), (&json!("Acme"), &json!(test)), "{me}");
+    }
+    assert!(run(&["workspace", "create", "Acme"]).bad().err.contains("choose another name"));
+    let listed = run(&["workspace", "list", "--json"]).good().json();
+    assert_eq!(listed.as_array().unwrap().iter().map(|workspace| &workspace["name"]).collect::<Vec<_>>(), ["My company", "Acme"]);
+
+    assert!(run(&["key", "create"]).bad().err.contains("--workspace NAME"));
+    let key = run(&["key", "create", "--workspace", "Acme", "--side", "test", "--name", "Found again"]).good().out;
+    let me = me(key.trim());
+    assert_eq!((&me["workspace"]["name"], &me["test"]), (&json!("Acme"), &json!(true)), "{me}");
+    let link = run(&["admin", "--workspace", made["id"].as_str().unwrap()]).good().out;
+    assert!(link.contains("/app/sign-in/"), "{link}");
+    server.stop();
+    // And without one.
+    assert!(run(&["key", "create", "--workspace", "Acme"]).good().out.starts_with("gw_live_"));
+    assert!(goodword(&["workspace", "create", "X", "--data", &folder.path().join("none").display().to_string()]).bad().err.contains("not there"));
+}
+
+#[test]
+fn the_demo_has_something_of_everything() {
+    let server = Server::demo();
+    let address = server.url().trim_start_matches("http://").parse().unwrap();
+    let mut client = process::Client::default();
+    let mut all = |path: &str| client.ok(address, server.ready["api_key"].as_str().unwrap(), "GET", path, &json!(null))["data"].as_array().unwrap().clone();
+    let words = |rows: &[Value], member: &str| rows.iter().map(|row| row[member].as_str().unwrap().to_owned()).collect::<std::collections::BTreeSet<_>>();
+    let endpoints = all("/v1/endpoints");
+    assert_eq!(words(&endpoints, "status").into_iter().collect::<Vec<_>>(), ["active", "disabled"]);
+    // Whatever is still sent goes to this machine.
+    assert!(endpoints.iter().all(|endpoint| endpoint["status"] == "disabled" || endpoint["url"].as_str().unwrap().starts_with("http://127.0.0.1")));
+    let deliveries = all("/v1/deliveries?limit=250");
+    assert_eq!(words(&deliveries, "state").into_iter().collect::<Vec<_>>(), ["delivered", "exhausted", "retrying", "skipped"], "{deliveries:?}");
+    let hooks = all("/v1/inbound-hooks");
+    let messages = all(&format!("/v1/inbound-hooks/{}/messages", hooks[0]["id"].as_str().unwrap()));
+    assert!(words(&messages, "state").is_superset(&["decided".to_owned(), "unmapped".to_owned()].into()), "{messages:?}");
+    let campaigns = all("/v1/campaigns");
+    assert!(campaigns.iter().any(|campaign| campaign["settings"]["rule"]["goals"].as_array().is_some_and(|goals| goals.len() == 2)), "{campaigns:?}");
+    let every = all("/v1/rewards?limit=250").into_iter().filter(|reward| reward["name"].as_str().unwrap().contains("every third")).count();
+    assert_eq!(every, 1);
+    assert!(!all("/v1/signals?outcome=unchanged").is_empty());
 }
 
 #[test]

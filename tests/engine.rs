@@ -20,6 +20,7 @@ use goodword_core::{
     campaign::{CampaignStatus, ConversionKind},
     decide::Outcome,
     explain::Reason,
+    ids::VisitorId,
     reward::{RewardAction, RewardState},
     time::{DAY_MS, HOUR_MS, Timestamp},
 };
@@ -448,6 +449,44 @@ async fn a_person_of_one_campaign_that_runs_and_others_that_are_over_is_not_ambi
         runs.set_status(CampaignStatus::Ended).await;
         let qualify = Qualify { lead: LeadKey::ExternalId("CRM-1".into()), campaign: None, external_id: None, occurred_at: None, note: None };
         assert_eq!(reason_of(app.act(qualify).await), Some(Reason::PersonAmbiguous));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_ends_at_its_time_and_for_good() {
+    on_both(async |app| {
+        let end = app.now().plus_days(20);
+        let [live, paused] = [app.campaign(json!({"ends_at": end})).await, app.campaign(json!({"ends_at": end})).await];
+        let draft = app.campaign_that_is(CampaignStatus::Draft, json!({"ends_at": end})).await;
+        let paused_since = paused.set_status(CampaignStatus::Paused).await.status_since;
+        let past = json!({"ends_at": app.now().plus_ms(-1)});
+        let edit = live.try_edit(None, Change::Settings { patch: past.as_object().unwrap().clone(), unset: Vec::new() }).await;
+        assert!(matches!(edit, Err(Error::Invalid { field, .. }) if field == "/ends_at"));
+        app.pass_days(19).await;
+        assert_eq!(live.get().await.status, CampaignStatus::Live);
+
+        app.pass_days(3).await;
+        app.engine.tick().await.unwrap();
+        // From its end on, not from when that was noticed; and what happened in the pause still does not count.
+        let stands = async |campaign: &TestCampaign| campaign.get().await.status_since;
+        assert_eq!((live.get().await.status, stands(&live).await), (CampaignStatus::Ended, end));
+        assert_eq!((paused.get().await.status, stands(&paused).await), (CampaignStatus::Ended, paused_since));
+        assert_eq!(draft.get().await.status, CampaignStatus::Draft);
+        let told = app.event_bodies().await;
+        let ended = told.iter().filter(|(kind, data)| kind == "campaign.changed" && data["campaign_state"]["status"] == "ended").count();
+        assert_eq!(ended, 2, "{told:?}");
+
+        let refused = async |campaign: &TestCampaign, status| match app.act(campaign::SetStatus { id: campaign.id, status }).await {
+            Err(Error::Conflict { detail, .. }) => detail,
+            other => panic!("{other:?}"),
+        };
+        for status in [CampaignStatus::Live, CampaignStatus::Paused] {
+            assert!(refused(&live, status).await.contains("Make a new campaign"));
+        }
+        assert!(refused(&draft, CampaignStatus::Live).await.contains("set a later ends_at"));
+        draft.try_edit(None, Change::Settings { patch: Default::default(), unset: vec!["ends_at".into()] }).await.unwrap();
+        assert_eq!(draft.set_status(CampaignStatus::Live).await.status, CampaignStatus::Live);
     })
     .await;
 }
@@ -1388,11 +1427,57 @@ async fn nothing_is_left_of_a_person_who_was_erased() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_lead_brings_counts_where_the_lead_came_from() {
+    on_both(async |app| {
+        let campaign = app.campaign(json!({"rewards": [ten_euros(json!({"auto_issue": true}))]})).await;
+        let priya = campaign.referrer("priya@example.com").await;
+        let from = |source: &str| goodword::engine::work::Context { source: source.into(), ..app.context() };
+        let join = Join { campaign: None, referrer: ReferrerKey::Id(priya.id), person: person("maya@example.net"), link_used_at: None };
+        app.engine.run(from("form"), join).await.unwrap();
+        let order = Convert { lead: LeadKey::Email("maya@example.net".parse().unwrap()), ..campaign.order("maya@example.net", "A-1", "10.00 EUR") };
+        app.engine.run(from("stripe"), order).await.unwrap();
+        app.check_statistics().await;
+        let space = app.space;
+        let groups = app.engine.read(move |tx| Box::pin(async move { statistics::groups(tx, space, &Default::default(), GroupBy::Source).await }));
+        let told: Vec<_> = groups
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|g| (g.key, g.funnel.referrers, g.funnel.leads, g.funnel.qualified, g.funnel.conversions, g.funnel.rewarded))
+            .collect();
+        assert_eq!(told, [("api".to_owned(), 1, 0, 0, 0, 0), ("form".to_owned(), 0, 1, 1, 1, 1)]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dossier_holds_what_is_known_of_a_person() {
     on_both(async |app| {
         let campaign = app.campaign(json!({"rewards": [ten_euros(json!({"beneficiary": "lead"}))]})).await;
         let priya = campaign.referrer("priya@example.com").await;
-        let lead = priya.lead("maya@example.net").await;
+        let visitor = VisitorId::from_uuid(uuid::Uuid::from_u128(7));
+        for visitor in [Some(visitor), None] {
+            let (ip, referring_host, source) = (Some("192.0.2.7".parse().unwrap()), None, "qr".into());
+            let visit = Visit {
+                space: app.space,
+                campaign: campaign.id,
+                referrer: priya.id,
+                visitor,
+                at: app.now(),
+                referring_host,
+                device: Device::Phone,
+                bot: false,
+                source,
+                ip,
+            };
+            app.engine.recorder().record(visit).await.unwrap();
+        }
+        while app.number("SELECT count(*) FROM visits WHERE space = $1").await < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let maya = participant::Person { ip: Some("192.0.2.8".into()), visitor: Some(visitor), ..person("maya@example.net") };
+        let id = priya.join(maya).await.unwrap().lead.unwrap().id;
+        let lead = TestLead { campaign: campaign.clone(), id, email: "maya@example.net".into() };
         lead.buys("A-1", "10.00 EUR").await;
         campaign.try_enrol(person("maya@example.net"), None).await.unwrap();
         let (space, shared, id) = (app.space, app.engine.shared_arc(), lead.id.uuid());
@@ -1402,6 +1487,11 @@ async fn a_dossier_holds_what_is_known_of_a_person() {
         assert_eq!((dossier.conversions.len(), dossier.rewards.len()), (1, 1));
         let kinds: Vec<_> = dossier.signals.iter().map(|signal| signal.kind.as_str()).collect();
         assert_eq!(kinds, ["lead.add", "conversion", "referrer.add"]);
+        assert_eq!((dossier.ip.as_deref(), dossier.visitor_id), (Some("192.0.2.8"), Some(visitor)));
+        assert_eq!(dossier.visits.iter().map(|visit| (visit.visit.source.as_str(), visit.ip.as_deref())).collect::<Vec<_>>(), [("qr", Some("192.0.2.7"))]);
+        let events: Vec<_> = dossier.events.iter().map(|event| event.kind.as_str()).collect();
+        assert!(["lead.created", "conversion.recorded", "reward.due", "referrer.created"].iter().all(|kind| events.contains(kind)), "{events:?}");
+        assert!(!events.contains(&"campaign.published") && dossier.deliveries.is_empty() && dossier.cut.is_empty());
     })
     .await;
 }

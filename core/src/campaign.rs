@@ -13,7 +13,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Where a campaign stands. `ended` is final for leads that come later; what is due
+/// Where a campaign stands. `ended` is final, and comes by itself at `ends_at`; what is due
 /// is still reviewed and issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

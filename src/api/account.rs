@@ -204,8 +204,8 @@ struct ClockChange {
 
 /// Move the test clock
 ///
-/// Forward, by seconds, by days or to a time. Holds that end by then have ended when
-/// this is answered. Only with a key of the test side.
+/// Forward, by seconds, by days or to a time. Holds and campaigns that end by then have
+/// ended when this is answered. Only with a key of the test side.
 #[utoipa::path(post, path = "/v1/test/clock", tag = "account", request_body = ClockChange)]
 async fn move_clock(State(app): State<App>, caller: Caller<Admin>, key: IdempotencyKey, body: Body<ClockChange>) -> Result<Done<Clock>, Problem> {
     let change = body.value;

@@ -203,6 +203,8 @@ async fn set_status(app: &App, caller: &Caller<Write>, key: IdempotencyKey, raw_
 }
 
 /// Publish a campaign
+///
+/// 409 for one that has ended, or whose `ends_at` has passed.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/publish", tag = "campaigns", request_body = Nothing)]
 async fn publish(
     State(app): State<App>,
@@ -229,6 +231,8 @@ async fn pause(
 }
 
 /// Resume a campaign
+///
+/// 409 for one that has ended: an end is final.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/resume", tag = "campaigns", request_body = Nothing)]
 async fn resume(
     State(app): State<App>,
@@ -242,7 +246,8 @@ async fn resume(
 
 /// End a campaign
 ///
-/// Nobody can join any more; rewards that are due are still reviewed and issued.
+/// Nobody can join any more; rewards that are due are still reviewed and issued. The end is
+/// final: to go on, make a new campaign. At its `ends_at` a campaign ends by itself.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/end", tag = "campaigns", request_body = Nothing)]
 async fn end(
     State(app): State<App>,

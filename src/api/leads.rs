@@ -282,7 +282,10 @@ async fn explanation(State(app): State<App>, caller: Caller<Read>, Path((id,)): 
 
 /// Get everything about a lead
 ///
-/// For the right of access.
+/// For the right of access: the person with the network address and browser that they signed up
+/// with, visits of that browser, conversions, rewards, signals, and which events and deliveries
+/// name them. Each list holds 10,000 at most; `cut` names those that are longer. It may take
+/// seconds: whole tables are read.
 #[utoipa::path(get, path = "/v1/leads/{id}/dossier", tag = "leads")]
 async fn dossier(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(LeadId,)>) -> Result<Json<Dossier>, Problem> {
     let (space, shared) = (caller.space, app.engine.shared_arc());

@@ -292,7 +292,10 @@ async fn progress(State(app): State<App>, caller: Caller<Read>, Path((id,)): Pat
 
 /// Get everything about a referrer
 ///
-/// For the right of access: the person, their leads' conversions, rewards and signals.
+/// For the right of access: the person with the network address and browser that they signed up
+/// with, visits of that browser, rewards, signals, and which events and deliveries name them. Each
+/// list holds 10,000 at most; `cut` names those that are longer. It may take seconds: whole tables
+/// are read.
 #[utoipa::path(get, path = "/v1/referrers/{id}/dossier", tag = "referrers")]
 async fn dossier(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(ReferrerId,)>) -> Result<Json<Dossier>, Problem> {
     let (space, shared) = (caller.space, app.engine.shared_arc());

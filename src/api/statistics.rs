@@ -68,6 +68,11 @@ pub struct Groups {
 ///
 /// Days, weeks (from Monday) and months are in UTC; those in which nothing happened are
 /// not listed.
+///
+/// By source, a lead and everything that comes of it (qualified, conversions, rewards) count
+/// under the source that the lead came from (`form`, `api`, `zapier`), also where Stripe or a CRM
+/// reports it. Referrers count under their own source, visits under the channel that the link
+/// was shared by (`whatsapp`, `qr`, `link`).
 #[utoipa::path(get, path = "/v1/statistics/series", tag = "statistics", params(Grouped))]
 async fn series(State(app): State<App>, caller: Caller<Read>, Query(query): Query<Grouped>) -> Result<Json<Groups>, Problem> {
     app.engine.catch_up_statistics().await?;

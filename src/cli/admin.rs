@@ -1,4 +1,4 @@
-use super::{Failure, Result, serve};
+use super::{Result, place, serve};
 use crate::{
     config::{Config, ServerFlags},
     engine::{self, workspace},
@@ -11,7 +11,7 @@ use std::io::Write;
 /// The link is good for half an hour, the browser stays signed in for twelve. Works while the server runs.
 #[derive(Debug, clap::Args)]
 pub struct Admin {
-    /// Which workspace, where there are several
+    /// The workspace, by name or id, where there are several
     #[arg(long, value_name = "NAME")]
     workspace: Option<String>,
     #[command(flatten)]
@@ -23,12 +23,7 @@ impl Admin {
         let config = Config::load(&self.settings.0)?;
         super::block_on(async {
             let store = serve::open_read_only(&config).await?;
-            let mut workspaces = store.read(|tx| Box::pin(workspace::all(tx))).await?;
-            workspaces.retain(|workspace| self.workspace.as_ref().is_none_or(|name| workspace.name == *name));
-            let [workspace] = &workspaces[..] else {
-                let what = if workspaces.is_empty() { "there is no such workspace" } else { "there are several workspaces" };
-                return Err(Failure::new(what).hint("Choose one with --workspace NAME."));
-            };
+            let workspace = place::choose(store.read(|tx| Box::pin(workspace::all(tx))).await?, self.workspace.as_deref())?;
             let secret = engine::installation_secret(&store).await?;
             let link = admin::sign_in_link(&secret, &config.public_url(), workspace.live, engine::wall());
             store.close().await?;

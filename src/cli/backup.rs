@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 /// Copy the database, also while the server runs
 ///
 /// The copy is the database as it is at this moment, in one file that can take its place. Writers
-/// go on meanwhile. The folder's secret key is not part of it: keep that elsewhere.
+/// go on meanwhile. The secret key is not part of it, and no server starts on the copy without it: keep it with
+/// your backups too, but apart from them.
 #[derive(Debug, clap::Args)]
 pub struct Backup {
     /// The file to write; it must not exist yet
@@ -54,7 +55,10 @@ impl Backup {
         let rows = if self.verify { Some(verify(&self.to, &mut progress).await?) } else { None };
         progress.clear();
         if self.json {
-            println!("{}", serde_json::json!({"file": self.to, "bytes": bytes, "rows": rows, "seconds": progress.elapsed().as_secs_f64()}));
+            println!(
+                "{}",
+                serde_json::json!({"file": self.to, "secret_key_file": config.secret_key_path(), "bytes": bytes, "rows": rows, "seconds": progress.elapsed().as_secs_f64()})
+            );
             return Ok(());
         }
         let took = progress::duration(progress.elapsed());
@@ -62,6 +66,8 @@ impl Backup {
         if let Some(rows) = rows {
             println!("It was read from end to end and is whole: {}.", count(rows, "row"));
         }
+        let key = config.secret_key_path().map_or_else(|| "the secret key (secret_key)".to_owned(), |path| path.display().to_string());
+        println!("Keep {key} as well, apart from the copy: no server starts on the copy without it.");
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 use super::{Failure, Result, client, serve};
 use crate::{
     config::{Config, FILE_NAME, ServerFlags},
-    engine::MIGRATIONS,
+    engine::{MIGRATIONS, vault},
 };
 use goodword_core::time::Timestamp;
 use goodword_store::{Options, Row, Store};
@@ -322,10 +322,26 @@ async fn sqlite(config: &Config, findings: &mut Findings) {
     }
     match Store::open(options).await {
         Ok(store) => {
+            secret_key(config, &store, findings).await;
             newest_event(&store, findings).await;
             let _ = store.close().await;
         }
         Err(error) => findings.fail("database", error, "Look at the message; run it again."),
+    }
+}
+
+/// Whether the key is the one that the database was encrypted with. Makes none, as a start would.
+async fn secret_key(config: &Config, store: &Store, findings: &mut Findings) {
+    // A database that no server has opened yet has no key, nor one that must be migrated first.
+    let Ok(Some(probe)) = vault::probe(store).await else { return };
+    const CHECK: &str = "secret key";
+    if let Some(path) = config.secret_key_path().filter(|path| !path.exists()) {
+        return findings.fail(CHECK, format!("there is no file {}, and the server does not start without it", path.display()), serve::PUT_KEY_BACK);
+    }
+    match config.vault() {
+        Ok(vault) if vault.opens(&probe) => findings.ok(CHECK, "it is the one that this database was encrypted with"),
+        Ok(_) => findings.fail(CHECK, "this database was encrypted with another one, and the server does not start with this", serve::PUT_KEY_BACK),
+        Err(error) => findings.fail(CHECK, error, serve::PUT_KEY_BACK),
     }
 }
 
@@ -422,6 +438,7 @@ async fn postgres(config: &Config, findings: &mut Findings) {
     } else {
         findings.ok("clock", "the database has the same time");
     }
+    secret_key(config, &store, findings).await;
     newest_event(&store, findings).await;
     let _ = store.close().await;
 }

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     config::{Config, DataFlags},
-    engine::{Engine, MIGRATIONS},
+    engine::MIGRATIONS,
 };
 use futures_util::future::BoxFuture;
 use goodword_store::{Options, Row, Store, TableInfo, Tx, Value};
@@ -164,7 +164,7 @@ fn new_database(error: goodword_store::Error) -> Failure {
 /// Everybody who follows what happens has followed it to the end: transaction numbers, by which they know
 /// their place, begin anew in another database.
 async fn read_to_the_end(store: &Store, config: &Config) -> Result {
-    let (engine, visits) = Engine::open_with(store.clone(), &config.public_url(), config.vault()?).await?;
+    let (engine, visits) = serve::open_engine(store, config).await?;
     let begun = Instant::now();
     let late = loop {
         engine.catch_up_statistics().await?;

@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod export;
 mod import;
+mod key;
 mod listen;
 mod log;
 mod mcp;
@@ -17,6 +18,7 @@ mod progress;
 mod referral_factory;
 mod serve;
 mod version;
+mod workspace;
 
 use crate::{config::ConfigError, engine};
 use clap::{
@@ -60,6 +62,9 @@ pub struct Cli {
 enum Command {
     Serve(serve::Serve),
     Admin(admin::Admin),
+    #[command(name = "workspace")]
+    Workspaces(workspace::Workspaces),
+    Key(key::Key),
     Demo(demo::Demo),
     Import(import::Import),
     Export(export::Export),
@@ -78,6 +83,8 @@ impl Cli {
         match self.command {
             Command::Serve(command) => command.run(),
             Command::Admin(command) => command.run(),
+            Command::Workspaces(command) => command.run(),
+            Command::Key(command) => command.run(),
             Command::Demo(command) => command.run(),
             Command::Import(command) => command.run(),
             Command::Export(command) => command.run(),

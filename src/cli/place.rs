@@ -9,12 +9,12 @@ use super::{
 use crate::{
     config::{Config, DataFlags},
     engine::{
-        self, Engine, Space,
+        self, Engine, MIGRATIONS, Space,
         campaign::{self, Campaign},
         workspace::{self, Workspace},
     },
 };
-use goodword_store::Store;
+use goodword_store::{Options, Store};
 
 /// Where the data is: here, or behind a running server.
 #[derive(Debug, clap::Args)]
@@ -66,35 +66,42 @@ impl Place {
     /// Opens the database. `rest` is the command line that would do the same through a server.
     pub async fn open(&self, config: &Config, rest: &str) -> Result<Opened> {
         let store = serve::open_store(config).await.map_err(|failure| in_use(failure, config, rest))?;
-        let (engine, visits) = Engine::open_with(store.clone(), &config.public_url(), config.vault()?).await?;
+        let (engine, visits) = serve::open_engine(&store, config).await?;
         let workspace = self.workspace(&engine).await?;
         let space = if self.side == Some(Side::Test) { workspace.test } else { workspace.live };
         Ok(Opened { engine, space, store, visits })
     }
 
     async fn workspace(&self, engine: &Engine) -> Result<Workspace> {
-        let mut all = engine.read(|tx| Box::pin(workspace::all(tx))).await?;
-        let names = || all.iter().map(|workspace| workspace.name.as_str()).collect::<Vec<_>>().join(", ");
-        match &self.workspace {
-            None if all.len() == 1 => Ok(all.remove(0)),
-            None if all.is_empty() => {
-                Err(Failure::new("there is no workspace yet").hint("Start the server once: `goodword serve` makes one. Or did you mean another --data DIR?"))
-            }
-            None => Err(Failure::new(format!("there are several workspaces: {}", names())).hint("Say which with --workspace NAME.")),
-            Some(name) => match all.iter().position(|workspace| workspace.name == *name || workspace.id.to_string() == *name) {
-                Some(i) => Ok(all.remove(i)),
-                None => Err(Failure::new(format!("there is no workspace {name}; there are {}", names()))),
-            },
-        }
+        choose(engine.read(|tx| Box::pin(workspace::all(tx))).await?, self.workspace.as_deref())
     }
 }
 
-/// SQLite's file belongs to the server while it runs: says how to go through it.
+/// The workspace of that name or id; the only one where none was named.
+pub fn choose(mut all: Vec<Workspace>, named: Option<&str>) -> Result<Workspace> {
+    let names = || all.iter().map(|workspace| workspace.name.as_str()).collect::<Vec<_>>().join(", ");
+    match named {
+        None if all.len() == 1 => Ok(all.remove(0)),
+        _ if all.is_empty() => {
+            Err(Failure::new("there is no workspace yet").hint("Start the server once: `goodword serve` makes one. Or did you mean another --data DIR?"))
+        }
+        None => Err(Failure::new(format!("there are several workspaces: {}", names())).hint("Say which with --workspace NAME.")),
+        Some(name) => match all.iter().position(|workspace| workspace.name == *name || workspace.id.to_string() == *name) {
+            Some(i) => Ok(all.remove(i)),
+            None => Err(Failure::new(format!("there is no workspace {name}; there are {}", names()))),
+        },
+    }
+}
+
+/// SQLite's file belongs to the server while it runs: says how to go through it. It left its address with its lock.
 fn in_use(failure: Failure, config: &Config, rest: &str) -> Failure {
     if !failure.what.contains("another goodword process") {
         return failure;
     }
-    failure.hint(format!("The server is running. Go through it:\n  GOODWORD_API_KEY=gw_… goodword {rest} --url {}", config.public_url()))
+    match Store::address_in_use(&Options::new(serve::database_url(config), MIGRATIONS)) {
+        Some(url) => failure.hint(format!("The server is running. Go through it:\n  GOODWORD_API_KEY=gw_… goodword {rest} --url {url}")),
+        None => failure.hint("It is no server: wait until that command has ended."),
+    }
 }
 
 impl Opened {

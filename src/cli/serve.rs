@@ -2,7 +2,7 @@ use super::{Failure, Result};
 use crate::{
     config::{Config, ServerFlags},
     delivery::{self, Dispatcher},
-    engine::{Engine, MIGRATIONS, SetUp},
+    engine::{Engine, MIGRATIONS, SetUp, vault},
     http::{App, server},
     pages::admin,
     routes,
@@ -38,8 +38,8 @@ async fn serve(mut config: Config) -> Result {
     let listener = server::bind(config.listen)
         .map_err(|error| Failure::new(format!("cannot listen on {}: {error}", config.listen)).hint("Choose another with --listen 127.0.0.1:8081."))?;
     config.listen = listener.local_addr()?;
-    let store = open_store(&config).await?;
-    let (engine, visits) = Engine::open_with(store.clone(), &config.public_url(), config.vault()?).await?;
+    let store = open_served(&config).await?;
+    let (engine, visits) = open_engine(&store, &config).await?;
     let set_up = engine.set_up(WORKSPACE_NAME.parse().map_err(Failure::new)?).await?;
     // Before anybody is told that it is ready: from then on it stops in good order.
     let asked_to_stop = server::stop_signal();
@@ -92,14 +92,52 @@ pub(super) async fn open_store(config: &Config) -> Result<Store> {
     Ok(Store::open(Options::new(database_url(config), MIGRATIONS)).await?)
 }
 
+/// As [`open_store`], for a server: whoever finds the database in use is told where to go.
+pub(super) async fn open_served(config: &Config) -> Result<Store> {
+    make_folder(&config.data)?;
+    let options = Options { address: Some(config.local_url()), ..Options::new(database_url(config), MIGRATIONS) };
+    Ok(Store::open(options).await?)
+}
+
+/// Opens the engine for a small change by whoever runs the machine, also while a server uses the database. It needs no
+/// secret key, because it seals and opens nothing.
+pub(super) async fn open_beside(config: &Config) -> Result<(Engine, Store)> {
+    let options = Options { beside: true, ..Options::new(database_url(config), MIGRATIONS) };
+    must_be_up_to_date(&options).await?;
+    let store = Store::open(options).await?;
+    let (engine, _) = Engine::open_without_key(store.clone(), &config.public_url()).await?;
+    Ok((engine, store))
+}
+
+async fn must_be_up_to_date(options: &Options) -> Result {
+    if Store::pending_migrations(options).await?.is_empty() {
+        return Ok(());
+    }
+    let what = "the database is not there, or not up to date";
+    Err(Failure::new(what).hint("`goodword migrate` brings it up to date. Or did you mean another --data DIR?"))
+}
+
+/// Opens the engine with the installation's secret key. A key is made at the first start only: a new one beside an
+/// old database would open nothing, and look like the right one the next time.
+pub(super) async fn open_engine(store: &Store, config: &Config) -> Result<(Engine, JoinHandle<()>)> {
+    if let Some(path) = config.secret_key_path()
+        && !path.exists()
+        && vault::probe(store).await?.is_some()
+    {
+        return Err(Failure::new(format!("the secret key of this database is missing: there is no file {}", path.display())).hint(PUT_KEY_BACK));
+    }
+    Ok(Engine::open_with(store.clone(), &config.public_url(), config.vault()?).await?)
+}
+
+/// How to go on where a database has lost its key.
+pub(super) const PUT_KEY_BACK: &str =
+    "Put back the secret.key that belongs to the database, from where its backups are kept; or give its text as GOODWORD_SECRET_KEY.";
+
 /// Opens the database only to read, also while a server uses it.
 pub(super) async fn open_read_only(config: &Config) -> Result<Store> {
     let mut options = Options::new(database_url(config), MIGRATIONS);
     options.read_only = true;
-    if !Store::pending_migrations(&options).await?.is_empty() {
-        let what = "the database is not there, or not up to date";
-        return Err(Failure::new(what).hint("`goodword migrate` brings it up to date. Or did you mean another --data DIR?"));
-    }
+    must_be_up_to_date(&options).await?;
     Ok(Store::open(options).await?)
 }
 

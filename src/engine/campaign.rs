@@ -184,9 +184,15 @@ pub async fn was_deleted(tx: &mut Tx<'_>, space: Space, id: CampaignId) -> Resul
 
 /// The campaign, with its row locked for a change.
 async fn get_locked(work: &mut Work<'_, '_>, id: CampaignId) -> Result<Campaign> {
+    find_locked(work, id).await?.ok_or(Error::NotFound { what: "campaign" })
+}
+
+async fn find_locked(work: &mut Work<'_, '_>, id: CampaignId) -> Result<Option<Campaign>> {
     let sql = statement(SELECT, " WHERE space = $1 AND id = $2 AND deleted_at IS NULL FOR UPDATE");
-    let row = work.tx.fetch_one(&sql, &[work.context.space.into(), id.uuid().into()], read_row).await?.ok_or(Error::NotFound { what: "campaign" })?;
-    complete(work.tx, work.shared, work.context.space, row).await
+    match work.tx.fetch_one(&sql, &[work.context.space.into(), id.uuid().into()], read_row).await? {
+        Some(row) => Ok(Some(complete(work.tx, work.shared, work.context.space, row).await?)),
+        None => Ok(None),
+    }
 }
 
 /// Newest first, or in the order they were made.
@@ -391,6 +397,12 @@ impl Act for Edit {
             let detail = "Who is the same person was decided for those who take part; the duplicate policy cannot change any more.";
             return Err(Error::Conflict { reason: None, detail: detail.into() });
         }
+        // Nothing of what has happened since would count any more.
+        let is_new_end = next.settings.ends_at != campaign.settings().ends_at;
+        if is_new_end && has_run_out(campaign.status, &next.settings, work.now()) {
+            let expected = format!("a time after {}; POST …/end ends the campaign now", work.now());
+            return Err(Error::Invalid { field: "/ends_at".into(), expected });
+        }
         let version = campaign.version + 1;
         save_version(work, self.id, version, &next, &note).await?;
         work.tx
@@ -408,7 +420,7 @@ impl Act for Edit {
 /// More than a campaign needs; each is looked at for every lead.
 const REWARDS_MAX: usize = 50;
 
-/// Publishes, pauses, resumes or ends a campaign.
+/// Publishes, pauses, resumes or ends a campaign. Its end is final: people were told that it is over.
 #[derive(Debug, Clone)]
 pub struct SetStatus {
     pub id: CampaignId,
@@ -426,16 +438,75 @@ impl Act for SetStatus {
         if self.status == CampaignStatus::Draft {
             return Err(Error::Conflict { reason: None, detail: "A campaign that was published cannot become a draft again; pause it.".into() });
         }
-        work.tx
-            .execute(
-                "UPDATE campaigns SET status = $3, status_since = $4, updated_at = $4 WHERE space = $1 AND id = $2",
-                &[work.context.space.into(), self.id.uuid().into(), self.status.as_str().into(), work.context.now.ms().into()],
-            )
-            .await?;
-        let campaign = Campaign { status: self.status, status_since: work.now(), updated_at: work.now(), ..campaign };
-        tell(work, "campaign.status", &campaign, self.status == CampaignStatus::Live, json!({"status": self.status})).await?;
-        Ok(campaign)
+        if campaign.status == CampaignStatus::Ended {
+            let detail = "The campaign has ended, and its end is final. Make a new campaign with its settings; what happened before the end still counts.";
+            return Err(Error::Conflict { reason: None, detail: detail.into() });
+        }
+        if let Some(end) = campaign.settings().ends_at.filter(|end| self.status == CampaignStatus::Live && *end <= work.now()) {
+            let detail = format!("The campaign's end, {end}, has passed: set a later ends_at, or unset it, and then publish.");
+            return Err(Error::Conflict { reason: None, detail });
+        }
+        set_status(work, campaign, self.status, work.now()).await
     }
+}
+
+/// Ends a campaign whose `ends_at` has come: from that moment on, however late it is noticed.
+#[derive(Debug, Clone)]
+pub struct RunOut {
+    pub id: CampaignId,
+}
+
+impl Act for RunOut {
+    type Output = ();
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<()> {
+        let Some(campaign) = find_locked(work, self.id).await? else { return Ok(()) };
+        // Somebody may have moved the end, or another node has been here.
+        match campaign.settings().ends_at {
+            Some(end) if has_run_out(campaign.status, campaign.settings(), work.now()) => {
+                set_status(work, campaign, CampaignStatus::Ended, end).await.map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a campaign of that status and those settings is to be ended by now.
+fn has_run_out(status: CampaignStatus, settings: &CampaignSettings, now: Timestamp) -> bool {
+    matches!(status, CampaignStatus::Live | CampaignStatus::Paused) && settings.ends_at.is_some_and(|end| end <= now)
+}
+
+/// Campaigns that are to be ended by [`RunOut`].
+pub(super) async fn run_out(tx: &mut Tx<'_>, shared: &Shared, space: Space, now: Timestamp) -> Result<Vec<CampaignId>> {
+    // Few have an end at all, and only of those is the configuration read.
+    let sql = statement(
+        SELECT,
+        " WHERE space = $1 AND status IN ('live', 'paused') AND deleted_at IS NULL AND EXISTS (SELECT 1 FROM campaign_versions v
+          WHERE v.space = campaigns.space AND v.campaign_id = campaigns.id AND v.version = campaigns.version AND v.configuration LIKE '%\"ends_at\":\"%')",
+    );
+    let mut ids = Vec::new();
+    for row in tx.fetch(&sql, &[space.into()], read_row).await? {
+        let campaign = complete(tx, shared, space, row).await?;
+        if has_run_out(campaign.status, campaign.settings(), now) {
+            ids.push(campaign.id);
+        }
+    }
+    Ok(ids)
+}
+
+async fn set_status(work: &mut Work<'_, '_>, campaign: Campaign, status: CampaignStatus, since: Timestamp) -> Result<Campaign> {
+    // What happened while it was paused does not count, also when it ends without being live again.
+    let never_resumed = campaign.status == CampaignStatus::Paused && status == CampaignStatus::Ended;
+    let status_since = if never_resumed { campaign.status_since.min(since) } else { since };
+    work.tx
+        .execute(
+            "UPDATE campaigns SET status = $3, status_since = $4, updated_at = $5 WHERE space = $1 AND id = $2",
+            &[work.context.space.into(), campaign.id.uuid().into(), status.as_str().into(), status_since.ms().into(), work.context.now.ms().into()],
+        )
+        .await?;
+    let campaign = Campaign { status, status_since, updated_at: work.now(), ..campaign };
+    tell(work, "campaign.status", &campaign, status == CampaignStatus::Live, json!({"status": status})).await?;
+    Ok(campaign)
 }
 
 /// Deletes a campaign that nobody takes part in. One with participants is ended instead.

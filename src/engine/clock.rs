@@ -1,9 +1,9 @@
-//! What happens because time has passed: holds end, kept answers and addresses go.
+//! What happens because time has passed: campaigns and holds end, kept answers and addresses go.
 //!
 //! Each is a change like any other, with a key, so that two nodes doing the same at once
 //! do it once.
 
-use super::{Engine, Error, Result, delivery, reward, visit, work::IDEMPOTENCY_DAYS, workspace};
+use super::{Engine, Error, Result, campaign, delivery, reward, visit, work::IDEMPOTENCY_DAYS, workspace};
 use goodword_core::time::{DAY_MS, Timestamp};
 use goodword_store::{Command, Tx};
 
@@ -16,6 +16,14 @@ impl Engine {
         let workspaces = self.read(|tx| Box::pin(workspace::all(tx))).await?;
         let mut done = 0;
         for space in workspaces.iter().flat_map(|workspace| [workspace.live, workspace.test]) {
+            let (shared, now) = (self.shared_arc(), self.now(space));
+            let over = self.read(move |tx| Box::pin(async move { campaign::run_out(tx, &shared, space, now).await })).await?;
+            for &id in &over {
+                self.run(self.context(space, "clock", "clock"), campaign::RunOut { id }).await?;
+            }
+            if !over.is_empty() {
+                self.forget().await?;
+            }
             loop {
                 let now = self.now(space);
                 let due = self.read(move |tx| Box::pin(reward::holds_ended(tx, space, now, HOLDS_PER_ROUND))).await?;

@@ -175,6 +175,15 @@ impl Engine {
     /// Opens the engine with the vault that the installation's secrets are sealed in.
     pub async fn open_with(store: Store, public_url: &str, vault: Vault) -> Result<(Self, tokio::task::JoinHandle<()>)> {
         vault.check(&store).await?;
+        Self::open_unchecked(store, public_url, vault).await
+    }
+
+    /// Opens the engine for tools that seal and open nothing.
+    pub async fn open_without_key(store: Store, public_url: &str) -> Result<(Self, tokio::task::JoinHandle<()>)> {
+        Self::open_unchecked(store, public_url, Vault::none()).await
+    }
+
+    async fn open_unchecked(store: Store, public_url: &str, vault: Vault) -> Result<(Self, tokio::task::JoinHandle<()>)> {
         let secret = installation_secret(&store).await?;
         let shared = Arc::new(Shared {
             public_url: public_url.trim_end_matches('/').to_owned(),
@@ -224,11 +233,16 @@ impl Engine {
         if !self.read(|tx| Box::pin(workspace::all(tx))).await?.is_empty() {
             return Ok(None);
         }
+        self.create_workspace(name).await.map(Some)
+    }
+
+    /// Makes a workspace with a key for each side.
+    pub async fn create_workspace(&self, name: goodword_core::text::Line) -> Result<SetUp> {
         let workspace = self.run(self.context(Space::new(0), "cli", "cli"), workspace::CreateWorkspace { name }).await?;
         self.forget().await?;
         let live_key = self.create_key(workspace.live, "First key").await?;
         let test_key = self.create_key(workspace.test, "First test key").await?;
-        Ok(Some(SetUp { workspace, live_key, test_key }))
+        Ok(SetUp { workspace, live_key, test_key })
     }
 
     /// A key that may do everything on a side.
@@ -425,7 +439,7 @@ impl Engine {
     }
 }
 
-/// What the first start made.
+/// A new workspace: what the first start makes.
 pub struct SetUp {
     pub workspace: workspace::Workspace,
     pub live_key: workspace::Secret,

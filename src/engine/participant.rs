@@ -13,7 +13,7 @@ use goodword_core::{
     campaign::{Duplicates, Field},
     decide::{self, ClaimFacts, Decision, Existing, JoinFacts, LeadStatus, Outcome, ReferrerFacts},
     explain::{Check, Reason},
-    ids::{CampaignId, LeadId, ReferrerId, SignalId, VisitorId},
+    ids::{CampaignId, DeliveryId, EndpointId, EventId, LeadId, ReferrerId, SignalId, VisitorId},
     text::{Code, Email},
     time::{HOUR_MS, Timestamp},
 };
@@ -1156,15 +1156,53 @@ fn quoted(email: &str) -> String {
     format!("%{escaped}%")
 }
 
-/// Everything that is kept about a person, for the right of access.
+/// Everything that is kept about a person, for the right of access. A list holds 10,000 at most, the first ones; `cut`
+/// names those that are longer.
 #[derive(Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct Dossier {
     pub referrer: Option<view::Referrer>,
     pub lead: Option<view::Lead>,
+    /// The network address that they signed up from, until it is forgotten (`visit_ip_days`).
+    pub ip: Option<String>,
+    /// The random id of the browser that they signed up with.
+    pub visitor_id: Option<VisitorId>,
+    /// What links that browser used.
+    pub visits: Vec<DossierVisit>,
     pub conversions: Vec<view::Conversion>,
     pub rewards: Vec<view::Reward>,
     pub signals: Vec<super::signal::SignalView>,
+    /// Events that are about them or name them; `GET /v1/events/{id}` has what each says.
+    pub events: Vec<DossierEvent>,
+    /// To which endpoints these events were sent, for as long as that is kept (`delivery_days`).
+    pub deliveries: Vec<DossierDelivery>,
+    /// Names of lists that are not whole.
+    pub cut: Vec<String>,
 }
+
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub struct DossierVisit {
+    #[serde(flatten)]
+    pub visit: super::visit::VisitView,
+    pub ip: Option<String>,
+}
+
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub struct DossierEvent {
+    pub id: EventId,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub created_at: Timestamp,
+}
+
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub struct DossierDelivery {
+    pub id: DeliveryId,
+    pub endpoint_id: EndpointId,
+    pub event_id: EventId,
+    pub created_at: Timestamp,
+}
+
+const DOSSIER_MAX: usize = 10_000;
 
 pub async fn dossier(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: Uuid) -> Result<Dossier> {
     let person = find(tx, space, id).await?.ok_or(Error::NotFound { what: "participant" })?;
@@ -1174,25 +1212,63 @@ pub async fn dossier(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: Uuid) -
         None => None,
     };
     let everything = Page { limit: DOSSIER_MAX, ascending: true, ..Page::default() };
+    let (own, one_more) = ([space.into(), id.into()], (DOSSIER_MAX as i64 + 1).into());
+    let conversions = super::conversion::ConversionFilter { lead: Some(person.lead()), ..Default::default() };
+    let conversions = super::conversion::list(tx, shared, space, &conversions, &everything).await?;
+    let rewards = reward::RewardFilter { beneficiary: Some(id), ..Default::default() };
+    let rewards = reward::list(tx, shared, space, &rewards, &everything).await?;
     let signals = super::signal::SignalFilter { participant: Some(id), ..Default::default() };
+    let signals = super::signal::list(tx, space, &signals, &everything).await?;
+    let mut visits = match person.visitor {
+        Some(visitor) => super::visit::of_visitor(tx, space, visitor, DOSSIER_MAX + 1).await?,
+        None => Vec::new(),
+    };
+    // As when somebody is erased: rarely asked for, so whole tables are read.
+    let quoted = format!("%{}%", person.lead().to_string().trim_start_matches("lead_"));
+    let naming = [own[0], own[1], quoted.as_str().into(), one_more];
+    let sql = "SELECT id, type, created_at FROM events WHERE space = $1 AND (participant_id = $2 OR body LIKE $3) ORDER BY id LIMIT $4";
+    let read = |row: &Row<'_>| Ok(DossierEvent { id: EventId::from_uuid(row.get(0)?), kind: row.get(1)?, created_at: Timestamp::from_ms(row.get(2)?) });
+    let mut events = tx.fetch(sql, &naming, read).await?;
+    let sql = "SELECT id, endpoint_id, event_id, created_at FROM deliveries
+               WHERE space = $1 AND event_id IN (SELECT id FROM events WHERE space = $1 AND (participant_id = $2 OR body LIKE $3)) ORDER BY id LIMIT $4";
+    let read = |row: &Row<'_>| {
+        Ok(DossierDelivery {
+            id: DeliveryId::from_uuid(row.get(0)?),
+            endpoint_id: EndpointId::from_uuid(row.get(1)?),
+            event_id: EventId::from_uuid(row.get(2)?),
+            created_at: Timestamp::from_ms(row.get(3)?),
+        })
+    };
+    let mut deliveries = tx.fetch(sql, &naming, read).await?;
+    let is_cut = [
+        ("visits", is_longer(&mut visits)),
+        ("conversions", conversions.next.is_some()),
+        ("rewards", rewards.next.is_some()),
+        ("signals", signals.next.is_some()),
+        ("events", is_longer(&mut events)),
+        ("deliveries", is_longer(&mut deliveries)),
+    ];
     Ok(Dossier {
         referrer: person.referrer_since.map(|_| person.referrer_view(&campaign, shared)),
         lead,
-        conversions: super::conversion::list(
-            tx,
-            shared,
-            space,
-            &super::conversion::ConversionFilter { lead: Some(person.lead()), ..Default::default() },
-            &everything,
-        )
-        .await?
-        .data,
-        rewards: reward::list(tx, shared, space, &reward::RewardFilter { beneficiary: Some(id), ..Default::default() }, &everything).await?.data,
-        signals: super::signal::list(tx, space, &signals, &everything).await?.data,
+        ip: person.ip,
+        visitor_id: person.visitor.map(VisitorId::from_uuid),
+        visits: visits.into_iter().map(|(visit, ip)| DossierVisit { visit, ip }).collect(),
+        conversions: conversions.data,
+        rewards: rewards.data,
+        signals: signals.data,
+        events,
+        deliveries,
+        cut: is_cut.into_iter().filter(|(_, is_cut)| *is_cut).map(|(name, _)| name.to_owned()).collect(),
     })
 }
 
-const DOSSIER_MAX: usize = 10_000;
+/// Cuts a list to its bound.
+fn is_longer<T>(list: &mut Vec<T>) -> bool {
+    let is_longer = list.len() > DOSSIER_MAX;
+    list.truncate(DOSSIER_MAX);
+    is_longer
+}
 
 /// [`Update`] of somebody as a lead: answers with the lead.
 #[derive(Debug, Clone)]

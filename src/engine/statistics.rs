@@ -245,7 +245,8 @@ impl Batch {
             count: i64,
         }
         let from = position(tx, EVENTS).await?;
-        let sql = "SELECT txid, seq, space, type, campaign_id, source, referrer_id, amount_minor, currency, created_at, count FROM events WHERE ({postgres:txid,} seq) > ({postgres:$1,} $2) AND {settled} ORDER BY {postgres:txid,} seq LIMIT $3";
+        // A lead stays with the source that it came from, whoever tells what it does later: so sources have a funnel.
+        let sql = "SELECT txid, seq, space, type, campaign_id, coalesce({sqlite:json_extract(body, '$.lead.source')}{postgres:CAST(body AS json) -> 'lead' ->> 'source'}, source), referrer_id, amount_minor, currency, created_at, count FROM events WHERE ({postgres:txid,} seq) > ({postgres:$1,} $2) AND {settled} ORDER BY {postgres:txid,} seq LIMIT $3";
         let read = |row: &Row<'_>| {
             Ok(Told {
                 position: (row.get(0)?, row.get(1)?),
@@ -411,6 +412,8 @@ pub enum GroupBy {
     Day,
     Week,
     Month,
+    /// Leads, and what they bring, under the source that the lead came from, whichever system tells it later; referrers
+    /// under their own; visits under the channel of the link (`whatsapp`, `qr`, `link`).
     Source,
     Campaign,
 }

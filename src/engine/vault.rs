@@ -73,6 +73,11 @@ impl Vault {
         Self(vec![Self::key(secret)])
     }
 
+    /// A vault without a key: it seals and opens nothing.
+    pub fn none() -> Self {
+        Self(Vec::new())
+    }
+
     fn key(material: &[u8]) -> (KeyId, XChaCha20Poly1305) {
         // One hash for the key and another for its id, which everybody may see.
         let derive = |purpose: &[u8]| -> [u8; 32] { Sha256::new().chain_update(purpose).chain_update(material).finalize().into() };
@@ -106,10 +111,15 @@ impl Vault {
             .map_err(|_| broken("was changed, or sealed for another place"))
     }
 
+    /// Whether this is the key that a database was first opened with.
+    pub fn opens(&self, Probe(kept): &Probe) -> bool {
+        let bytes: Vec<u8> = kept.as_bytes().chunks(2).filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
+        self.open(PROBE, &bytes).is_ok()
+    }
+
     /// Refuses a key that is not the one of this database: with it nothing could be read,
     /// and two nodes with different keys could not read what the other has written.
     pub(super) async fn check(&self, store: &Store) -> Result<()> {
-        const PLACE: Place<'static> = Place { column: "installation.vault", id: &"probe" };
         struct Keep(String);
         impl Command for Keep {
             type Output = String;
@@ -121,14 +131,27 @@ impl Vault {
                 Ok(kept.unwrap_or_default())
             }
         }
-        let probe = self.seal(PLACE, b"goodword")?;
+        let probe = self.seal(PROBE, b"goodword")?;
         let kept = store.write(Keep(probe.iter().map(|byte| format!("{byte:02x}")).collect())).await?;
-        let bytes: Vec<u8> = kept.as_bytes().chunks(2).filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
-        self.open(PLACE, &bytes).map(drop).map_err(|_| {
-            let text = "this database was encrypted with another secret key: set secret_key or secret_key_file to the one it was made with";
-            Error::Store(store::Error::Database(text.into()))
-        })
+        match self.opens(&Probe(kept)) {
+            true => Ok(()),
+            false => Err(Error::Store(store::Error::Database(ANOTHER_KEY.into()))),
+        }
     }
+}
+
+/// What is said of a key that is not the database's.
+pub const ANOTHER_KEY: &str = "this database was encrypted with another secret key: set secret_key or secret_key_file to the one it was made with";
+
+const PROBE: Place<'static> = Place { column: "installation.vault", id: &"probe" };
+
+/// What a database knows its key by.
+pub struct Probe(String);
+
+/// The probe of a database; `None` for one that no key has been used with yet.
+pub async fn probe(store: &Store) -> Result<Option<Probe>> {
+    let sql = "SELECT value FROM installation WHERE key = 'vault'";
+    store.read(move |tx| Box::pin(async move { Ok(tx.fetch_one(sql, &[], |row| row.get(0)).await?.map(Probe)) })).await
 }
 
 impl fmt::Debug for Vault {

@@ -259,7 +259,7 @@ pub struct VisitFilter {
 }
 
 pub async fn list(tx: &mut Tx<'_>, space: Space, filter: &VisitFilter, page: &Page) -> Result<Listing<VisitView>> {
-    let mut query = Query::new("SELECT seq, campaign_id, participant_id, visitor, at, referring_host, device, bot, source FROM visits", space);
+    let mut query = Query::new(VISITS, space);
     if let Some(id) = filter.campaign {
         query.and_id("campaign_id =", id.uuid());
     }
@@ -275,20 +275,29 @@ pub async fn list(tx: &mut Tx<'_>, space: Space, filter: &VisitFilter, page: &Pa
     if let Some(before) = page.created_before {
         query.and_int("at <", before.ms());
     }
-    let read = |row: &Row<'_>| {
-        Ok(VisitView {
-            number: row.get(0)?,
-            campaign_id: CampaignId::from_uuid(row.get(1)?),
-            referrer_id: ReferrerId::from_uuid(row.get(2)?),
-            visitor_id: row.get::<Option<Uuid>>(3)?.map(VisitorId::from_uuid),
-            at: Timestamp::from_ms(row.get(4)?),
-            referring_host: row.get(5)?,
-            device: Device::parse(row.text(6)?),
-            bot: row.get(7)?,
-            source: row.get(8)?,
-        })
-    };
     query.page_by_number(tx, page, "seq", read, |visit| visit.number).await
+}
+
+const VISITS: &str = "SELECT seq, campaign_id, participant_id, visitor, at, referring_host, device, bot, source, ip FROM visits";
+
+fn read(row: &Row<'_>) -> goodword_store::Result<VisitView> {
+    Ok(VisitView {
+        number: row.get(0)?,
+        campaign_id: CampaignId::from_uuid(row.get(1)?),
+        referrer_id: ReferrerId::from_uuid(row.get(2)?),
+        visitor_id: row.get::<Option<Uuid>>(3)?.map(VisitorId::from_uuid),
+        at: Timestamp::from_ms(row.get(4)?),
+        referring_host: row.get(5)?,
+        device: Device::parse(row.text(6)?),
+        bot: row.get(7)?,
+        source: row.get(8)?,
+    })
+}
+
+/// The first visits of a browser, with its network address where that is still kept. Reads all visits of the side.
+pub(super) async fn of_visitor(tx: &mut Tx<'_>, space: Space, visitor: Uuid, limit: usize) -> Result<Vec<(VisitView, Option<String>)>> {
+    let sql = super::work::statement(VISITS, " WHERE space = $1 AND visitor = $2 ORDER BY seq LIMIT $3");
+    Ok(tx.fetch(&sql, &[space.into(), visitor.into(), (limit as i64).into()], |row| Ok((read(row)?, row.get(9)?))).await?)
 }
 
 /// Forgets the network addresses of visits and participants that are older than allowed.

@@ -144,7 +144,8 @@ pub async fn of_space(tx: &mut Tx<'_>, space: Space) -> Result<Workspace> {
     tx.fetch_one(sql, &[space.into()], read_workspace).await?.ok_or(Error::NotFound { what: "workspace" })
 }
 
-/// Makes a workspace with its two sides. The context's space is not used.
+/// Makes a workspace with its two sides, under a name that no other has: people choose one by it. The context's space is
+/// not used.
 #[derive(Debug, Clone)]
 pub struct CreateWorkspace {
     pub name: Line,
@@ -155,6 +156,10 @@ impl Act for CreateWorkspace {
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Workspace> {
         let id: WorkspaceId = work.mint.id();
+        let taken = work.tx.fetch_one("SELECT 1 FROM workspaces WHERE name = $1", &[self.name.as_str().into()], |row| row.get::<i64>(0)).await?;
+        if taken.is_some() {
+            return Err(Error::Conflict { reason: None, detail: format!("There is a workspace {} already; choose another name.", self.name) });
+        }
         let last = work.tx.fetch_one("SELECT coalesce(max(live_space), 0) FROM workspaces", &[], |row| row.get::<i64>(0)).await?.unwrap_or_default();
         let workspace = Workspace { id, name: self.name.to_string(), live: Space::new(last + 2), test: Space::new(last + 3), clock_ahead_ms: 0 };
         work.tx
@@ -274,7 +279,7 @@ impl store::Command for Touch {
     }
 }
 
-/// Moves the clock of a test side forward: holds, expiries and reminders follow.
+/// Moves the clock of a test side forward: holds and campaigns that end by then end ([`super::Engine::tick`]).
 #[derive(Debug, Clone)]
 pub struct MoveClock {
     pub to: ClockMove,

@@ -167,6 +167,11 @@ pub struct Options {
     pub migrations: &'static [Migration],
     /// Opens without the lock and without migrating, next to a running server: for backup, export, doctor.
     pub read_only: bool,
+    /// Opens to write without the lock and without migrating, next to a running server, whose writes wait for ours
+    /// as for those of the `sqlite3` shell: for an operator's few small changes.
+    pub beside: bool,
+    /// Where this process is reached, for whoever finds the SQLite file in use: see [`Store::address_in_use`].
+    pub address: Option<String>,
 }
 
 impl Options {
@@ -189,7 +194,7 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { url: "sqlite:goodword.db".into(), pool_size: 32, migrations: &[], read_only: false }
+        Options { url: "sqlite:goodword.db".into(), pool_size: 32, migrations: &[], read_only: false, beside: false, address: None }
     }
 }
 
@@ -226,6 +231,11 @@ impl Store {
             None => postgres::applied_migrations(options).await?,
         };
         Ok(pending(options.migrations, &applied)?.into_iter().map(|migration| migration.number).collect())
+    }
+
+    /// Where the process is reached that uses the SQLite file; `None` where it is not known to be reached at all.
+    pub fn address_in_use(options: &Options) -> Option<String> {
+        sqlite::address_in_use(options.sqlite_path().ok()??)
     }
 
     /// Applies `command` in a transaction of its own; durable when it returns `Ok`.

@@ -62,9 +62,11 @@ impl Sqlite {
         if options.read_only {
             pending(options.migrations, &applied_migrations(path)?)?;
         } else {
-            let lock = lock(path)?;
+            let lock = if options.beside { None } else { Some(lock(path, options.address.as_deref())?) };
             let mut db = Db::writer(path)?;
-            migrate(&mut db, options)?;
+            if lock.is_some() {
+                migrate(&mut db, options)?;
+            }
             let file = Arc::new(File::open(path).map_err(|e| Error::Unavailable(format!("{}: {e}", path.display())))?);
             let checkpointer = Checkpointer::start(&mut db.conn, Db::connect(path, CHECKPOINTER_CACHE_KIB)?.conn, file.clone())?;
             let (sender, queue) = mpsc::channel(QUEUE_MAX);
@@ -72,7 +74,13 @@ impl Sqlite {
             let handle = std::thread::Builder::new()
                 .name("sqlite-writer".into())
                 .spawn(move || {
-                    run_writer(db, checkpointer, queue, &counters, &closing);
+                    let db = run_writer(db, checkpointer, queue, &counters, &closing);
+                    if lock.is_some()
+                        && let Err(e) = db.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+                    {
+                        tracing::warn!("checkpoint: {e}"); // Nothing is lost, the log stays beside the database.
+                    }
+                    drop(db);
                     // Only now, with the connection closed, may its locks go and another process begin.
                     drop((file, lock));
                 })
@@ -233,9 +241,8 @@ impl Job for WakeUp {
     fn answer(self: Box<Self>, _: Result<()>) {}
 }
 
-/// Group commit: whatever is waiting shares one transaction and one fsync. Ends when the queue is closed and
-/// empty, having moved the write-ahead log into the database.
-fn run_writer(mut db: Db, mut checkpointer: Checkpointer, mut queue: mpsc::Receiver<Box<dyn Job>>, counters: &Counters, closing: &AtomicBool) {
+/// Group commit: whatever is waiting shares one transaction and one fsync. Ends when the queue is closed and empty.
+fn run_writer(mut db: Db, mut checkpointer: Checkpointer, mut queue: mpsc::Receiver<Box<dyn Job>>, counters: &Counters, closing: &AtomicBool) -> Db {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while queue.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
         let commit = apply_batch(&mut db, &mut batch, counters);
@@ -252,10 +259,7 @@ fn run_writer(mut db: Db, mut checkpointer: Checkpointer, mut queue: mpsc::Recei
             queue.close();
         }
     }
-    drop(checkpointer);
-    if let Err(e) = db.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-        tracing::warn!("checkpoint: {e}"); // Nothing is lost, the log stays beside the database.
-    }
+    db
 }
 
 /// Applies all of `batch` in one transaction, without savepoints: few commands fail, and of those few
@@ -487,12 +491,23 @@ fn insert<'a>(table: &str, columns: impl Iterator<Item = &'a str>, end: &str) ->
 /// A process that was forked off a moment ago has the lock of its parent until it runs its own program.
 const LOCK_PATIENCE: Duration = Duration::from_millis(300);
 
-/// Takes the lock which says that this process writes to `path`; it holds until the file is dropped.
-#[allow(clippy::disallowed_methods, reason = "nobody tells when a lock of the system is free, and the thread is one for waiting")]
-fn lock(path: &Path) -> Result<File> {
+fn lock_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let failed = |e: std::io::Error| Error::Unavailable(format!("{}: {e}", Path::new(&name).display()));
+    name.into()
+}
+
+/// What the process that has the lock wrote below its pid.
+pub(crate) fn address_in_use(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(lock_name(path)).ok()?;
+    text.lines().nth(1).filter(|address| !address.is_empty()).map(str::to_owned)
+}
+
+/// Takes the lock which says that this process writes to `path`; it holds until the file is dropped.
+#[allow(clippy::disallowed_methods, reason = "nobody tells when a lock of the system is free, and the thread is one for waiting")]
+fn lock(path: &Path, address: Option<&str>) -> Result<File> {
+    let name = lock_name(path);
+    let failed = |e: std::io::Error| Error::Unavailable(format!("{}: {e}", name.display()));
     let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&name).map_err(failed)?;
     let begun = Instant::now();
     let mut locked = file.try_lock();
@@ -502,13 +517,16 @@ fn lock(path: &Path) -> Result<File> {
     }
     match locked {
         Ok(()) => {
-            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id())).map_err(failed)?;
+            file.set_len(0)
+                .and_then(|()| file.rewind())
+                .and_then(|()| write!(file, "{}\n{}", std::process::id(), address.unwrap_or_default()))
+                .map_err(failed)?;
             Ok(file)
         }
         Err(std::fs::TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            let _ = file.read_to_string(&mut pid); // For the message only.
-            let pid = if pid.is_empty() { "unknown" } else { &pid };
+            let mut text = String::new();
+            let _ = file.read_to_string(&mut text); // For the message only.
+            let pid = text.lines().next().filter(|pid| !pid.is_empty()).unwrap_or("unknown");
             Err(Error::Unavailable(format!("another goodword process (pid {pid}) is using {}", path.display())))
         }
         Err(std::fs::TryLockError::Error(e)) => Err(failed(e)),

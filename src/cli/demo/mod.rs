@@ -1,5 +1,6 @@
 //! A year that never was.
 
+mod integrations;
 mod people;
 mod play;
 mod story;
@@ -24,7 +25,8 @@ use std::{
 /// Fill a new installation with a believable year, and serve it
 ///
 /// Two companies' programs with everything that happens in them: leads in every state, rewards in
-/// every state with their reasons, refunds, claims, refusals, visits by day. All people are made up,
+/// every state with their reasons, refunds, claims, refusals, visits by day, webhooks that arrived
+/// and others that did not, an inbound hook. All people are made up,
 /// and so are their addresses at example.com, .org and .net. Without --data it lives in a temporary
 /// folder, which goes when the server stops.
 #[derive(Debug, clap::Args)]
@@ -81,8 +83,8 @@ impl Demo {
     async fn play(&self, mut config: Config) -> Result {
         let mut stop = std::pin::pin!(server::stop_signal());
         let listener = if self.no_serve { None } else { Some(self.listen(&mut config)?) };
-        let store = serve::open_store(&config).await?;
-        let (engine, visits) = Engine::open_with(store.clone(), &config.public_url(), config.vault()?).await?;
+        let store = serve::open_served(&config).await?;
+        let (engine, visits) = serve::open_engine(&store, &config).await?;
         let name = WORKSPACE_NAME.parse().map_err(Failure::new)?;
         let Some(made) = engine.set_up(name).await? else {
             return Err(Failure::new("there is something in this installation already").hint("Name a new folder with --data DIR, or leave it out."));

@@ -45,11 +45,11 @@ pub struct Made {
     pub code: String,
 }
 
-struct Stage<'e> {
-    engine: &'e Engine,
+pub(super) struct Stage<'e> {
+    pub(super) engine: &'e Engine,
     space: Space,
     begin: i64,
-    dice: Dice,
+    pub(super) dice: Dice,
     actor: Arc<str>,
     story: Story,
     campaigns: Vec<Campaign>,
@@ -114,6 +114,7 @@ pub async fn play(engine: &Engine, made: &SetUp, size: Size, progress: &mut Prog
         let day = stage.story.steps.get(next).map_or(DAYS, |(at, _)| at / DAY_MS);
         progress.show(|| format!("day {day} of {DAYS}: {} played", count(next as u64, "step")));
     }
+    stage.connect().await?;
     stage.test_side(made.workspace.test).await?;
     progress.show(|| "adding up the statistics".to_owned());
     // Visits reach the database some milliseconds after they happened.
@@ -126,14 +127,24 @@ pub async fn play(engine: &Engine, made: &SetUp, size: Size, progress: &mut Prog
 }
 
 impl Stage<'_> {
-    fn context(&mut self, at: i64, source: &str) -> Context {
+    /// Milliseconds from the beginning of the year to now.
+    pub(super) fn now_ms(&self) -> i64 {
+        self.engine.wall().ms() - self.begin
+    }
+
+    /// A moment of the year.
+    pub(super) const fn time(&self, at: i64) -> Timestamp {
+        Timestamp::from_ms(self.begin + at)
+    }
+
+    pub(super) fn context(&mut self, at: i64, source: &str) -> Context {
         let seed = u128::from(self.dice.roll()) << 64 | u128::from(self.dice.roll());
         let actor = if source == "form" || source == "clock" { source.into() } else { self.actor.clone() };
         let now = Timestamp::from_ms(self.begin + at);
         Context { space: self.space, now, wall: now, actor, source: source.into(), seed }
     }
 
-    async fn create(&mut self, at: i64, settings: Value, rewards: Value, status: CampaignStatus, code: &str) -> Result<Campaign> {
+    pub(super) async fn create(&mut self, at: i64, settings: Value, rewards: Value, status: CampaignStatus, code: &str) -> Result<Campaign> {
         let settings: CampaignSettings = serde_json::from_value(settings).map_err(Failure::new)?;
         let rewards: Vec<RewardTerms> = serde_json::from_value(rewards).map_err(Failure::new)?;
         let code: Option<Code> = Some(code.parse().map_err(Failure::new)?);

@@ -87,18 +87,31 @@ const READ_AHEAD: usize = 64 * 1024;
 const COLUMNS_MAX: usize = 200;
 
 /// Stops a row that does not end. `since` counts the bytes since the last row.
+///
+/// Behind the end of the file come two more line ends: the first ends the last row, wherever the file itself did not,
+/// and nobody sees the second, an empty line. Only a cell whose quotation mark is never closed swallows both.
 pub struct Bounded<R> {
     inner: R,
     since: Arc<AtomicU64>,
     read: u64,
-    last: u8,
+    end: &'static [u8],
 }
+
+/// Whether the row that was read last has a quotation mark that is never closed.
+fn is_open<R: Read>(reader: &csv::Reader<Bounded<R>>) -> bool {
+    let source = reader.get_ref();
+    source.end.is_empty() && reader.position().byte() == source.read
+}
+
+const UNCLOSED: &str = "an unclosed quote: everything behind it is taken for one cell";
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buffer)?;
+        let mut n = self.inner.read(buffer)?;
+        if n == 0 && !buffer.is_empty() {
+            n = self.end.read(buffer)?;
+        }
         self.read += n as u64;
-        self.last = buffer[..n].last().copied().unwrap_or(self.last);
         if self.since.fetch_add(n as u64, Relaxed) + n as u64 > ROW_BYTES_MAX + READ_AHEAD as u64 {
             return Err(io::Error::other("a row is longer than 1 MiB; most often a quotation mark is not closed"));
         }
@@ -131,11 +144,15 @@ impl<R: Read> Rows<R> {
         let separator = [b',', b';', b'\t'].into_iter().rev().max_by_key(|separator| count(*separator)).unwrap_or(b',');
         input.consume(bom);
         let since = Arc::new(AtomicU64::new(0));
-        let bounded = Bounded { inner: input, since: since.clone(), read: 0, last: 0 };
+        let end: &[u8] = if crlf { b"\r\n\r\n" } else { b"\n\n" };
+        let bounded = Bounded { inner: input, since: since.clone(), read: 0, end };
         let mut reader = csv::ReaderBuilder::new().delimiter(separator).flexible(true).has_headers(false).buffer_capacity(READ_AHEAD).from_reader(bounded);
         let mut record = ByteRecord::new();
         if !reader.read_byte_record(&mut record).map_err(|error| error.to_string())? {
             return Err("the file is empty; its first line must name the columns".to_owned());
+        }
+        if is_open(&reader) {
+            return Err(format!("the header has {UNCLOSED}"));
         }
         if record.len() > COLUMNS_MAX {
             return Err(format!("at most {COLUMNS_MAX} columns, but the header names {}", record.len()));
@@ -163,12 +180,13 @@ impl<R: Read> Rows<R> {
                     return Ok(None);
                 }
                 // The record's own position is before the empty lines that were passed over. The reader stands behind
-                // the row: behind its line feed, unless a carriage return or the end of the file ended it already.
+                // the row: behind its line feed, unless a carriage return ended it already, or nothing did.
                 let within = record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
-                let (at, source) = (reader.position(), reader.get_ref());
-                let is_cut = at.byte() == source.read && source.last != b'\n';
-                let line = at.line() - within - u64::from(!*crlf && !is_cut);
-                let content = if record.len() == header.len() {
+                let is_open = is_open(reader);
+                let line = reader.position().line() - within - u64::from(!*crlf && !is_open);
+                let content = if is_open {
+                    Content::Unreadable(UNCLOSED.to_owned())
+                } else if record.len() == header.len() {
                     Content::Cells
                 } else {
                     Content::Unreadable(format!("expected {} cells as in the header, found {}", header.len(), record.len()))
@@ -233,6 +251,25 @@ mod tests {
         assert_eq!(open.iter().map(|row| row.0).collect::<Vec<_>>(), [2, 3]);
         let rows = read(Format::JsonLines, "{\"a\":1}\n\n[1]\n{\n");
         assert_eq!(rows.iter().map(|row| (row.0, row.2)).collect::<Vec<_>>(), [(1, true), (3, false), (4, false)]);
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_told_where_it_begins() {
+        let cells =
+            [("B", false), ("B\"", false), ("\"B\"", false), ("\"\"", false), ("\"B\n\n\"", false), ("\"B", true), ("\"B\n\nmore,cells", true), ("\"", true)];
+        for ((cell, is_open), end) in cells.into_iter().flat_map(|cell| [(cell, "\n"), (cell, "\r\n")]) {
+            for last in ["", end] {
+                let file = format!("email,name{end}a@example.com,A{end}{end}b@example.com,{cell}{last}");
+                let mut rows = Rows::open(Format::Csv, file.as_bytes()).unwrap();
+                assert_eq!(rows.next_row().unwrap().unwrap().line, 2);
+                let row = rows.next_row().unwrap().unwrap();
+                assert_eq!(row.line, 4, "{file:?}");
+                let told = matches!(&row.content, Content::Unreadable(why) if why.contains("an unclosed quote"));
+                assert_eq!(told, is_open, "{file:?}");
+                assert!(rows.next_row().unwrap().is_none(), "{file:?}");
+            }
+        }
+        assert!(Rows::open(Format::Csv, &b"email,\"name\na@example.com,A\n"[..]).is_err_and(|error| error.contains("an unclosed quote")));
     }
 
     #[test]
