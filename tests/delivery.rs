@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use goodword::{
     config::Config,
-    delivery::{Dispatcher, Guard, Meter, Settings, address, client, schedule},
+    delivery::{Dispatcher, Guard, Meter, Settings, address, client, schedule, sign},
     engine::{
         Engine, Error, MIGRATIONS, Result, Space,
         delivery::{self, Attempt, DeliveryFilter, DeliveryState, DeliveryView, FailureKind, Resend, StartReplay},
@@ -346,6 +346,7 @@ async fn an_event_arrives_signed_and_is_in_the_log() {
         assert_eq!(seen.json()["data"]["lead"]["name"], "Maya Rossi");
 
         soon("the log", async || node.deliveries(made.endpoint.id).await.iter().all(|delivery| delivery.state == DeliveryState::Delivered)).await;
+        assert_eq!(seen.headers["goodword-installation"], sign::installation(node.engine.secret()), "by which it is known if it comes back");
         let (delivery, tries) = node.delivery(endpoint::delivery_id(events[0], made.endpoint.id)).await;
         assert_eq!((delivery.status, delivery.attempts, tries.len()), (Some(200), 1, 1));
         assert_eq!(

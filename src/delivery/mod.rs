@@ -121,6 +121,7 @@ impl Dispatcher {
             Client::new(settings.guard, settings.resolve, settings.timeout).map_err(|error| Error::Store(store::Error::Database(error.to_string())))?;
         let (tried, results) = mpsc::channel(TRIED_MAX);
         let node = uuid::Builder::from_random_bytes(random_bytes()).into_uuid();
+        let client = client.marked(engine.secret());
         let station = Arc::new(Station { engine: engine.clone(), client, clock: settings.clock, tried, meter, node });
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(async move {

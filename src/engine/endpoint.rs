@@ -705,6 +705,7 @@ fn is_reserved(name: &str) -> bool {
 /// active. The caller has had the address checked by [`crate::delivery::Guard`]; it is
 /// checked again at every connection.
 #[derive(Debug, Clone)]
+        || name.starts_with("goodword-")
 pub struct Create {
     pub url: WebUrl,
     pub terms: Terms,
