@@ -386,7 +386,7 @@ async fn an_event_and_its_deliveries_are_written_together_or_not_at_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_an_endpoint_wants() {
     on_both(async |node| {
-        let (few, source, other) = (Receiver::well().await, Receiver::well().await, Receiver::well().await);
+        let (few, source, other, several) = (Receiver::well().await, Receiver::well().await, Receiver::well().await, Receiver::well().await);
         let types = |types: &[EventType]| Terms { types: Some(Some(types.to_vec())), ..Terms::default() };
         node.endpoint(&few.url, types(&[EventType::RewardIssued, EventType::VisitRecorded])).await;
         node.endpoint(&source.url, Terms { person_source: Some(Some("form".into())), ..Terms::default() }).await;
@@ -398,8 +398,9 @@ async fn only_what_an_endpoint_wants() {
             let mut kinds: Vec<_> = receiver.seen().iter().map(|seen| seen.json()["type"].as_str().unwrap().to_owned()).collect();
             kinds.sort();
             kinds
+        node.endpoint(&several.url, Terms { person_source: Some(Some("import, form".into())), ..Terms::default() }).await;
         };
-        soon("what they want", async || few.count() == 2 && source.count() == 2).await;
+        soon("what they want", async || few.count() == 2 && source.count() == 2 && several.count() == 2).await;
         assert_eq!(kinds(&few), ["reward.issued", "visit.recorded"]);
         assert_eq!(kinds(&source), ["lead.created", "reward.issued"], "a lead from a form; visits must be asked for");
         assert_eq!(other.count(), 0);
@@ -1203,3 +1204,16 @@ async fn every_type_has_an_example_and_a_schema() {
     }
     assert_eq!(api.ask("GET", "/v1/event-types/nothing.happened", Value::Null).await.0, 404);
 }
+        let (status, changed, _) = api.ask("PATCH", &format!("/v1/endpoints/{id}"), json!({"person_source": " link, n8n"})).await;
+        assert_eq!((status, changed["person_source"].as_str()), (200, Some("link,n8n")), "{changed}");
+        for nothing in ["link,", "link,,n8n", " ", ","] {
+            for (method, path) in [("PATCH", format!("/v1/endpoints/{id}")), ("POST", "/v1/endpoints".to_owned())] {
+                let mut body = json!({"person_source": nothing});
+                if method == "POST" {
+                    body["url"] = receiver.url.clone().into();
+                }
+                let (status, problem, _) = api.ask(method, &path, body).await;
+                assert_eq!((status, problem["errors"][0]["field"].as_str()), (422, Some("/person_source")), "{method} {nothing:?}: {problem}");
+            }
+        }
+        api.ask("PATCH", &format!("/v1/endpoints/{id}"), json!({"unset": ["person_source"]})).await;

@@ -50,6 +50,7 @@ const ENDPOINTS_MAX: i64 = 1_000;
 pub const CONCURRENCY_DEFAULT: u32 = 20;
 pub const CONCURRENCY_MAX: u32 = 200;
 /// Own headers of an endpoint, and all their bytes: what servers take in a request's head.
+const SOURCES_LEN_MAX: usize = 400;
 pub const HEADERS_MAX: usize = 50;
 const HEADERS_BYTES_MAX: usize = 8 * 1024;
 /// How long the old secret stays valid when nothing else is said, and at most.
@@ -396,7 +397,7 @@ impl Endpoint {
         };
         listed
             && self.campaign.is_none_or(|wanted| about.campaign == Some(wanted))
-            && self.person_source.as_ref().is_none_or(|wanted| wanted.split(',').any(|word| word == about.source))
+            && self.person_source.as_ref().is_none_or(|wanted| wanted.split(',').any(|word| word.trim() == about.source))
             && self.definition.is_none_or(|wanted| about.definition == Some(wanted))
             && about.itself != Some(self.id)
     }
@@ -635,10 +636,8 @@ impl Terms {
         {
             return invalid("/event_types", "at least one type, or no list for all of them".into());
         }
-        if let Some(Some(source)) = &self.person_source
-            && !((1..=400).contains(&source.len()) && source.split(',').all(|word| (1..=40).contains(&word.len())))
-        {
-            return invalid("/person_source", "a word of 1 to 40 characters, or several with commas between".into());
+        if let Some(Some(sources)) = &self.person_source {
+            parse_sources(sources)?;
         }
         if let Some(Some(layout)) = &self.layout {
             layout.check()?;
@@ -677,6 +676,16 @@ impl Terms {
     }
 }
 
+/// Sources with commas between, as they are kept: people put a space behind a comma.
+pub fn parse_sources(text: &str) -> Result<String> {
+    let words: Vec<&str> = text.split(',').map(str::trim).collect();
+    if text.len() > SOURCES_LEN_MAX || !words.iter().all(|word| (1..=40).contains(&word.len())) {
+        let expected = "one source of 1 to 40 characters, or several with commas between and none of them empty".into();
+        return Err(Error::Invalid { field: "/person_source".into(), expected });
+    }
+    Ok(words.join(","))
+}
+
 /// The native body is what it is.
 fn check_shape(shape: Shape, has_layout: bool, has_credentials: bool) -> Result<()> {
     let field = match shape {
@@ -696,6 +705,7 @@ async fn check_definition(work: &mut Work<'_, '_>, id: RewardDefinitionId) -> Re
 fn is_reserved(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.starts_with("webhook-")
+        || name.starts_with("goodword-")
         || ["host", "content-type", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect", "user-agent"]
             .contains(&name.as_str())
 }
@@ -705,7 +715,6 @@ fn is_reserved(name: &str) -> bool {
 /// active. The caller has had the address checked by [`crate::delivery::Guard`]; it is
 /// checked again at every connection.
 #[derive(Debug, Clone)]
-        || name.starts_with("goodword-")
 pub struct Create {
     pub url: WebUrl,
     pub terms: Terms,
