@@ -1217,3 +1217,9 @@ async fn every_type_has_an_example_and_a_schema() {
             }
         }
         api.ask("PATCH", &format!("/v1/endpoints/{id}"), json!({"unset": ["person_source"]})).await;
+        // What it was to be told cannot be sent there any more, and the answer says how it is sent nevertheless.
+        let (status, problem, _) = api.ask("POST", &format!("{delivery}/resend"), json!({})).await;
+        assert_eq!((status, problem["code"].as_str()), (409, Some("conflict")), "{problem}");
+        for word in ["was deleted", "anew", "/v1/endpoints/{id}/replay", "since"] {
+            assert!(problem["detail"].as_str().unwrap().contains(word), "{problem}");
+        }

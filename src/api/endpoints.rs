@@ -490,7 +490,7 @@ async fn get_delivery(State(app): State<App>, caller: Caller<Read>, Path((id,)):
 /// Send a delivery again
 ///
 /// Whatever became of it: the same message, under the same `webhook-id`, with a new schedule
-/// of tries.
+/// of tries. 409 where its endpoint is switched off or was deleted.
 #[utoipa::path(post, path = "/v1/deliveries/{id}/resend", tag = "endpoints", request_body = Nothing)]
 async fn resend(
     State(app): State<App>,

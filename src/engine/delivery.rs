@@ -248,7 +248,14 @@ impl Act for Resend {
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<DeliveryView> {
         let space = work.context.space;
         let before = get(work.tx, space, self.id).await?;
-        let endpoint = endpoint::get(work.tx, space, before.endpoint_id).await?;
+        let endpoint = match endpoint::get(work.tx, space, before.endpoint_id).await {
+            Err(Error::NotFound { .. }) => {
+                let detail =
+                    "The endpoint was deleted. Register its address anew and replay from then on (POST /v1/endpoints/{id}/replay with since): that sends it.";
+                return Err(Error::Conflict { reason: None, detail: detail.into() });
+            }
+            found => found?,
+        };
         must_be_told(endpoint.status)?;
         let sql =
             "UPDATE deliveries SET state = 'due', reason = NULL, attempts = 0, due_at = $3, lease_by = NULL, finished_at = NULL WHERE space = $1 AND id = $2";
