@@ -49,8 +49,9 @@ const FRESH_FOR: Duration = Duration::from_millis(800);
 const ENDPOINTS_MAX: i64 = 1_000;
 pub const CONCURRENCY_DEFAULT: u32 = 20;
 pub const CONCURRENCY_MAX: u32 = 200;
-/// Own headers of an endpoint, and all their bytes: what servers take in a request's head.
+/// Sources that an endpoint wants, with commas between.
 const SOURCES_LEN_MAX: usize = 400;
+/// Own headers of an endpoint, and all their bytes: what servers take in a request's head.
 pub const HEADERS_MAX: usize = 50;
 const HEADERS_BYTES_MAX: usize = 8 * 1024;
 /// How long the old secret stays valid when nothing else is said, and at most.
