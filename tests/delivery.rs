@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use goodword::{
     config::Config,
-    delivery::{Dispatcher, Guard, Meter, Settings, address, client, schedule},
+    delivery::{Dispatcher, Guard, Meter, Settings, address, client, schedule, sign},
     engine::{
         Engine, Error, MIGRATIONS, Result, Space,
         delivery::{self, Attempt, DeliveryFilter, DeliveryState, DeliveryView, FailureKind, Resend, StartReplay},
@@ -272,6 +272,13 @@ impl Node {
         self.engine.read(move |tx| Box::pin(async move { Ok(tx.fetch_one(sql, &[], |row| row.get::<i64>(0)).await?.unwrap_or(0)) })).await.unwrap()
     }
 
+    fn gauge(&self, name: &str) -> f64 {
+        let mut text = String::new();
+        self.meter.render(&mut text);
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
+        line.parse().unwrap()
+    }
+
     async fn close(mut self) {
         if let Some(dispatcher) = self.dispatcher.take() {
             dispatcher.stop().await;
@@ -339,6 +346,7 @@ async fn an_event_arrives_signed_and_is_in_the_log() {
             ("/hook?key=1", &"hush-hush".parse().unwrap(), &"application/json".parse().unwrap())
         );
         assert_eq!(seen.headers["webhook-token"].len(), 64);
+        assert_eq!(seen.headers["goodword-installation"], sign::installation(node.engine.secret()), "by which it is known if it comes back");
         // The bytes are those of the feed.
         let (space, workspace, id) = (node.space, node.workspace.id, events[0]);
         let event = node.engine.read(move |tx| Box::pin(feed::get(tx, space, workspace, id))).await.unwrap();
@@ -385,11 +393,12 @@ async fn an_event_and_its_deliveries_are_written_together_or_not_at_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_an_endpoint_wants() {
     on_both(async |node| {
-        let (few, source, other) = (Receiver::well().await, Receiver::well().await, Receiver::well().await);
+        let (few, source, other, several) = (Receiver::well().await, Receiver::well().await, Receiver::well().await, Receiver::well().await);
         let types = |types: &[EventType]| Terms { types: Some(Some(types.to_vec())), ..Terms::default() };
         node.endpoint(&few.url, types(&[EventType::RewardIssued, EventType::VisitRecorded])).await;
         node.endpoint(&source.url, Terms { person_source: Some(Some("form".into())), ..Terms::default() }).await;
         node.endpoint(&other.url, Terms { person_source: Some(Some("import".into())), ..Terms::default() }).await;
+        node.endpoint(&several.url, Terms { person_source: Some(Some("import, form".into())), ..Terms::default() }).await;
         for kind in [EventType::LeadCreated, EventType::RewardIssued, EventType::VisitRecorded] {
             node.act(Tell { kind, about: None, fail: false }).await.unwrap();
         }
@@ -398,7 +407,7 @@ async fn only_what_an_endpoint_wants() {
             kinds.sort();
             kinds
         };
-        soon("what they want", async || few.count() == 2 && source.count() == 2).await;
+        soon("what they want", async || few.count() == 2 && source.count() == 2 && several.count() == 2).await;
         assert_eq!(kinds(&few), ["reward.issued", "visit.recorded"]);
         assert_eq!(kinds(&source), ["lead.created", "reward.issued"], "a lead from a form; visits must be asked for");
         assert_eq!(other.count(), 0);
@@ -594,12 +603,7 @@ async fn a_name_that_is_bound_anew_leads_nowhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_oldest_that_waits_is_a_figure() {
     on_both(async |mut node| {
-        let oldest = |node: &Node| {
-            let mut text = String::new();
-            node.meter.render(&mut text);
-            let line = text.lines().find_map(|line| line.strip_prefix("goodword_deliveries_oldest_due_seconds ")).unwrap();
-            line.parse::<f64>().unwrap()
-        };
+        let oldest = |node: &Node| node.gauge("goodword_deliveries_oldest_due_seconds");
         node.dispatcher.take().unwrap().stop().await;
         let receiver = Receiver::start(|_, n| if n == 0 { Answer::Never } else { Answer::Status(200) }).await;
         node.endpoint(&receiver.url, Terms { concurrency: Some(1), ..Terms::default() }).await;
@@ -609,6 +613,58 @@ async fn the_oldest_that_waits_is_a_figure() {
         soon("an hour", async || (3_600.0..3_700.0).contains(&oldest(&node))).await;
         // The one that hung waits for its next try; nothing else is due.
         soon("nothing waits", async || oldest(&node) == 0.0 && receiver.count() == 3).await;
+        node.close().await;
+    })
+    .await;
+}
+
+/// One receiver that is dead for days is no alarm about this server: what waits for it is a figure of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_dead_receiver_is_another_figure() {
+    on_both(async |mut node| {
+        let figures = |node: &Node| (node.gauge("goodword_deliveries_oldest_due_seconds"), node.gauge("goodword_deliveries_oldest_failing_seconds"));
+        let (dead, well) = (Receiver::start(|_, _| Answer::Status(500)).await, Receiver::well().await);
+        let leads = || Terms { types: Some(Some(vec![EventType::LeadCreated])), ..Terms::default() };
+        let made = node.endpoint(&dead.url, leads()).await.endpoint.id;
+        let taking = node.endpoint(&well.url, leads()).await.endpoint.id;
+        node.tell(40).await;
+        soon("it is known to fail", async || node.status(made).await == EndpointStatus::Failing).await;
+        soon("the others are told", async || node.deliveries(taking).await.iter().all(|row| row.state == DeliveryState::Delivered)).await;
+        // A day later all of them are due, and each probe that fails puts off one of them.
+        node.pass(DAY_MS);
+        node.tell(1).await;
+        soon("a day", async || figures(&node).1 > 80_000.0).await;
+        assert!(figures(&node).0 < 60.0, "{:?}", figures(&node));
+        soon("one more", async || well.count() == 41).await;
+        // Also after a restart, when no lane has tried anything yet; and what this server itself keeps is the alarm.
+        node.dispatcher.take().unwrap().stop().await;
+        node.tell(1).await;
+        node.pass(HOUR_MS);
+        node.meter = Arc::default();
+        node.start(Duration::from_secs(2));
+        soon("both", async || (3_600.0..3_700.0).contains(&figures(&node).0) && figures(&node).1 > 80_000.0).await;
+        soon("it has gone", async || figures(&node).0 == 0.0 && well.count() == 42).await;
+        node.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_its_turn_behind_a_failure_is_no_alarm_either() {
+    on_both(async |node| {
+        let receiver = Receiver::start(|_, n| Answer::Status(if n < 2 { 500 } else { 200 })).await;
+        let made = node.endpoint(&receiver.url, ordered()).await;
+        let tell = |kind| node.event(Tell { kind, about: Some(Uuid::from_u128(1)), fail: false });
+        let tried = async |count| node.deliveries(made.endpoint.id).await[0].attempts == count;
+        tell(EventType::LeadCreated).await;
+        soon("it has failed", async || tried(1).await).await;
+        node.pass(7_000);
+        soon("and again: the next try is minutes away", async || tried(2).await).await;
+        tell(EventType::LeadUpdated).await;
+        soon("it waits", async || node.gauge("goodword_deliveries_oldest_failing_seconds") > 0.0).await;
+        assert_eq!(node.gauge("goodword_deliveries_oldest_due_seconds"), 0.0);
+        node.pass(10 * MINUTE_MS);
+        soon("both go", async || receiver.count() == 4).await;
         node.close().await;
     })
     .await;
@@ -1175,6 +1231,19 @@ async fn the_life_of_an_endpoint_over_the_api() {
         );
         let (status, problem, _) = api.ask("POST", &format!("/v1/endpoints/{id}/replay"), json!({"since": "2026-01-01T00:00:00Z"})).await;
         assert_eq!(status, 409, "{problem}");
+        let (status, changed, _) = api.ask("PATCH", &format!("/v1/endpoints/{id}"), json!({"person_source": " link, n8n"})).await;
+        assert_eq!((status, changed["person_source"].as_str()), (200, Some("link,n8n")), "{changed}");
+        for nothing in ["link,", "link,,n8n", " ", ","] {
+            for (method, path) in [("PATCH", format!("/v1/endpoints/{id}")), ("POST", "/v1/endpoints".to_owned())] {
+                let mut body = json!({"person_source": nothing});
+                if method == "POST" {
+                    body["url"] = receiver.url.clone().into();
+                }
+                let (status, problem, _) = api.ask(method, &path, body).await;
+                assert_eq!((status, problem["errors"][0]["field"].as_str()), (422, Some("/person_source")), "{method} {nothing:?}: {problem}");
+            }
+        }
+        api.ask("PATCH", &format!("/v1/endpoints/{id}"), json!({"unset": ["person_source"]})).await;
         api.ask("PATCH", &format!("/v1/endpoints/{id}"), json!({"enabled": true})).await;
         let (status, replay, _) = api.ask("POST", &format!("/v1/endpoints/{id}/replay"), json!({"since": "2026-01-01T00:00:00Z"})).await;
         assert_eq!(status, 201, "{replay}");
@@ -1189,6 +1258,12 @@ async fn the_life_of_an_endpoint_over_the_api() {
         assert_eq!(api.ask("GET", &format!("/v1/endpoints/{id}"), Value::Null).await.0, 404);
         let (_, rows, _) = api.ask("GET", &format!("/v1/endpoints/{id}/deliveries"), Value::Null).await;
         assert!(!rows["data"].as_array().unwrap().is_empty(), "its log stays");
+        // What it was to be told cannot be sent there any more, and the answer says how it is sent nevertheless.
+        let (status, problem, _) = api.ask("POST", &format!("{delivery}/resend"), json!({})).await;
+        assert_eq!((status, problem["code"].as_str()), (409, Some("conflict")), "{problem}");
+        for word in ["was deleted", "anew", "/v1/endpoints/{id}/replay", "since"] {
+            assert!(problem["detail"].as_str().unwrap().contains(word), "{problem}");
+        }
 
         // Nothing of what was secret lies in the database or its log.
         dispatcher.stop().await;

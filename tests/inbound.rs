@@ -125,6 +125,63 @@ async fn a_payload_becomes_a_conversion_that_the_rule_decides_upon() {
     .await;
 }
 
+/// One conversion that is ignored would be told to the hook, which would ignore one more.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_does_not_lead_to_a_hook_of_the_same_server() {
+    let everywhere = |config: &mut goodword::config::Config| {
+        config.listen.set_ip([0, 0, 0, 0].into());
+        config.allow_networks = vec!["0.0.0.0/0".parse().unwrap()];
+    };
+    on_both(everywhere, async |site| {
+        let hook = Hook::new(site, None, shop()).await;
+        let port = site.url.rsplit(':').next().unwrap();
+        // What this machine would send from; nothing is sent.
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        let own = socket.connect("8.8.8.8:9").and_then(|()| socket.local_addr()).map(|own| own.ip().to_string());
+        for host in ["127.0.0.1", "127.0.0.2", "0.0.0.0"].map(str::to_owned).into_iter().chain(own) {
+            let body = json!({"url": format!("http://{host}:{port}{}", hook.path), "event_types": ["conversion.ignored"]});
+            let reply = site.call(Actor::Test, "POST", "/v1/endpoints", Some(&body)).await;
+            let problem = reply.json();
+            assert_eq!((reply.status, &problem["errors"][0]["field"]), (422, &json!("/url")), "{host}: {problem}");
+            assert!(problem["detail"].as_str().unwrap().contains("this server itself"), "{problem}");
+        }
+    })
+    .await;
+}
+
+/// As it is when a proxy leads from an endpoint's address back to the hook.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_comes_back_to_its_own_installation_is_refused_and_decides_nothing() {
+    on_both(
+        |_| {},
+        async |site| {
+            let campaign = program(site).await;
+            let hook = Hook::new(site, Some(&campaign), shop()).await;
+            let body = order(1042, "60.00").to_string();
+            let send = async |mark: &str| {
+                let headers = [("content-type", "application/json"), ("goodword-installation", mark)];
+                site.send("POST", &hook.path, &headers, &body).await
+            };
+            let own = goodword::delivery::sign::installation(site.app.engine.secret());
+            let reply = send(&own).await;
+            let problem = reply.json();
+            assert_eq!((reply.status, &problem["code"], &problem["status"]), (508, &json!("loop_detected"), &json!(508)), "{problem}");
+            assert!(problem["detail"].as_str().unwrap().contains("webhook of this installation itself"), "{problem}");
+            assert!(problem["next_step"].is_string() && problem["request_id"].is_string(), "{problem}");
+            assert_eq!((hook.messages().await.len(), site.conversions().await.len()), (0, 0));
+            // Nor does it get anywhere else.
+            for (method, path) in [("POST", "/v1/conversions"), ("POST", "/webhook/x/qualify"), ("GET", "/some-code"), ("POST", "/some-code")] {
+                assert_eq!(site.send(method, path, &[("goodword-installation", &own)], "").await.status, 508, "{method} {path}");
+            }
+            // One installation may well tell another.
+            let reply = send(&goodword::delivery::sign::installation(&[7; 32])).await;
+            assert_eq!((reply.status, &reply.json()["state"]), (200, &json!("decided")));
+            assert_eq!(site.conversions().await.len(), 1);
+        },
+    )
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn forms_are_taken_like_json() {
     on_both(

@@ -206,6 +206,15 @@ async fn wrong_arguments_are_named_in_words() {
                 ("record_conversion", json!({"email": "maya", "external_id": "1"}), "/email: expected an e-mail address"),
                 ("record_conversion", json!({"email": "maya@example.com", "external_id": "1", "amount": "5"}), "/currency: expected the currency"),
                 ("record_conversion", json!({"email": "maya@example.com", "external_id": "1", "amount": "-5", "currency": "EUR"}), "/amount: expected"),
+                ("record_conversion", json!({"external_id": "1"}), "/lead_id: expected exactly one of lead_id, code, email, coupon"),
+                ("record_conversion", json!({"email": "maya@example.com", "code": "MAYA", "external_id": "1"}), "/lead_id: expected exactly one of"),
+                ("record_conversion", json!({"email": "maya@example.com"}), "/external_id: this field is required."),
+                ("record_conversion", json!({"email": "maya@example.com", "external_id": "1", "properties": "pro"}), "/properties: expected"),
+                (
+                    "record_conversion",
+                    json!({"email": "maya@example.com", "external_id": "1", "properties": {"x": "x".repeat(16 * 1024)}}),
+                    "/properties: expected at most 16 KiB",
+                ),
                 ("preview_reward_action", json!({"reward_id": "rwd_01m7wxa1fhf0fsz2z7nzgde70t", "action": "burn"}), "/action: expected one of approve, hold"),
                 ("confirm", json!({"token": "made-up"}), "The token is not valid, or too old. Preview it again"),
             ] {
@@ -251,6 +260,36 @@ async fn what_is_looked_for_is_found_and_explained() {
             maya.qualify().await;
             let queue = tool(site, Actor::Reader, "review_queue", json!({})).await.unwrap();
             assert_eq!(queue["in_review"][0]["reward"]["beneficiary"]["email"], "priya@example.com", "{queue}");
+        },
+    )
+    .await;
+}
+
+/// Everything that a rule can ask of a conversion can be told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_with_a_condition_or_goals_is_met_over_mcp_by_an_id_that_was_found() {
+    on_both(
+        |_| {},
+        async |site| {
+            let record = async |told: Value| tool(site, Actor::Test, "record_conversion", told).await.unwrap();
+            let asking = site.app.campaign(json!({"rule": {"condition": "properties.plan == \"pro\""}})).await;
+            asking.referrer("priya@example.com").await.lead("maya@example.com").await;
+            let found = tool(site, Actor::Reader, "find_people", json!({"search": "maya"})).await.unwrap();
+            let lead_id = found["leads"][0]["id"].clone();
+            let free = record(json!({"lead_id": lead_id, "external_id": "o-1", "properties": {"plan": "free"}})).await;
+            assert_eq!((&free["qualified"], &free["lead"]["id"]), (&json!(false), &lead_id));
+            let pro = record(json!({"lead_id": lead_id, "external_id": "o-2", "properties": {"plan": "pro"}})).await;
+            assert_eq!((&pro["qualified"], &pro["conversion"]["properties"]), (&json!(true), &json!({"plan": "pro"})), "{pro}");
+
+            let steps = site.app.campaign(json!({"rule": {"direct": false, "goals": ["Trial", "Paid"]}})).await;
+            let noah = steps.referrer("ines@example.com").await.lead("noah@example.com").await.get().await;
+            let trial = record(json!({"code": noah.code, "external_id": "g-1", "goal": "Trial"})).await;
+            assert_eq!((&trial["qualified"], &trial["conversion"]["goal"]), (&json!(false), &json!("Trial")), "{trial}");
+            let paid = record(json!({"email": "noah@example.com", "external_id": "g-2", "goal": "Paid"})).await;
+            assert_eq!(paid["qualified"], true, "{paid}");
+            // A coupon that nobody was given names nobody, and the answer says so.
+            let nobody = record(json!({"coupon": "TEN-OFF", "external_id": "o-3"})).await;
+            assert_eq!((&nobody["outcome"], &nobody["lead"]), (&json!("ignored"), &Value::Null), "{nobody}");
         },
     )
     .await;

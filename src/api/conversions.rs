@@ -94,7 +94,16 @@ struct NewConversion {
 /// What a condition may have to look through.
 const PROPERTIES_BYTES_MAX: usize = 16 * 1024;
 
-fn money(amount_minor: Option<i64>, amount: Option<&Decimal>, currency: Option<Currency>) -> Result<Option<Money>, Problem> {
+pub(crate) fn properties(map: Map<String, Value>) -> Result<Value, Problem> {
+    let properties = Value::Object(map);
+    match properties.to_string().len() {
+        0..=PROPERTIES_BYTES_MAX => Ok(properties),
+        _ => Err(Problem::invalid("/properties", "at most 16 KiB of JSON")),
+    }
+}
+
+/// The amount of a conversion.
+pub(crate) fn money(amount_minor: Option<i64>, amount: Option<&Decimal>, currency: Option<Currency>) -> Result<Option<Money>, Problem> {
     let Some(currency) = currency else {
         return match (amount_minor, amount) {
             (None, None) => Ok(None),
@@ -123,10 +132,6 @@ async fn create(
 ) -> Result<Done<Answer, MakesOnce>, Problem> {
     let new = body.value;
     let amount = money(new.amount_minor, new.amount.as_ref(), new.currency)?;
-    let properties = Value::Object(new.properties);
-    if properties.to_string().len() > PROPERTIES_BYTES_MAX {
-        return Err(Problem::invalid("/properties", "at most 16 KiB of JSON"));
-    }
     let convert = Convert {
         lead: lead_key(new.lead_id, new.code, new.email, new.coupon, new.lead_external_id)?,
         campaign: new.campaign_id,
@@ -135,7 +140,7 @@ async fn create(
         amount,
         goal: new.goal.map(Line::into_string),
         occurred_at: new.occurred_at,
-        properties,
+        properties: properties(new.properties)?,
         replays: None,
     };
     let context = super::context(&app, &caller, new.source.as_deref())?;

@@ -7,7 +7,7 @@ use crate::{
         delivery::{self, Attempt, DeliveryFilter, DeliveryState, DeliveryView, Replay, Resend, StartReplay},
         endpoint::{
             self, CONCURRENCY_MAX, Create, Delete, Endpoint, EndpointFilter, EndpointStatus, HEADERS_MAX, Layout, Method, OVERLAP_HOURS_DEFAULT,
-            OVERLAP_HOURS_MAX, RotateSecret, Shape, SigningSecret, Terms, Test, Update,
+            OVERLAP_HOURS_MAX, RotateSecret, Shape, SigningSecret, Terms, Test, Update, parse_sources,
         },
         event::EventType,
         feed::{self, Event},
@@ -208,7 +208,7 @@ async fn create(State(app): State<App>, caller: Caller<Write>, body: Body<NewEnd
         description: new.description,
         types: Some(new.event_types),
         campaign: Some(new.campaign_id),
-        person_source: Some(new.person_source),
+        person_source: Some(new.person_source.as_deref().map(parse_sources).transpose()?),
         definition: Some(new.reward_definition_id),
         headers: pairs(new.headers),
         shape: new.shape,
@@ -300,7 +300,13 @@ async fn update(
         description: change.description,
         types: change.event_types.map(Some).or_else(|| unset(EndpointSetting::EventTypes).then_some(None)),
         campaign: change.campaign_id.map(Some).or_else(|| unset(EndpointSetting::CampaignId).then_some(None)),
-        person_source: change.person_source.map(Some).or_else(|| unset(EndpointSetting::PersonSource).then_some(None)),
+        person_source: change
+            .person_source
+            .as_deref()
+            .map(parse_sources)
+            .transpose()?
+            .map(Some)
+            .or_else(|| unset(EndpointSetting::PersonSource).then_some(None)),
         definition: change.reward_definition_id.map(Some).or_else(|| unset(EndpointSetting::RewardDefinitionId).then_some(None)),
         headers: pairs(change.headers).or_else(|| unset(EndpointSetting::Headers).then(Vec::new)),
         shape: change.shape,
@@ -513,7 +519,7 @@ const MASK: &str = "********";
 /// Send a delivery again
 ///
 /// Whatever became of it: the same message, under the same `webhook-id`, with a new schedule
-/// of tries.
+/// of tries. 409 where its endpoint is switched off or was deleted.
 #[utoipa::path(post, path = "/v1/deliveries/{id}/resend", tag = "endpoints", request_body = Nothing)]
 async fn resend(
     State(app): State<App>,

@@ -7,13 +7,13 @@
 
 mod account;
 mod campaigns;
-mod conversions;
+pub(crate) mod conversions;
 mod endpoints;
 mod events;
 pub mod imports;
 mod inbound_hooks;
 mod leads;
-mod qualifications;
+pub(crate) mod qualifications;
 mod referrers;
 mod reward_definitions;
 mod rewards;
@@ -258,7 +258,7 @@ fn note(text: Option<String>) -> Result<Option<String>, Problem> {
 }
 
 /// An id in another system: at most 200 characters.
-fn external_id(text: Option<String>) -> Result<Option<String>, Problem> {
+pub(crate) fn external_id(text: Option<String>) -> Result<Option<String>, Problem> {
     match text.as_deref().map(str::trim) {
         Some(text) if text.is_empty() || text.chars().count() > 200 || text.chars().any(char::is_control) => {
             Err(Problem::invalid("/external_id", "1 to 200 characters"))

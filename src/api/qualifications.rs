@@ -51,7 +51,7 @@ const fn yes() -> bool {
 }
 
 /// The lead, named in exactly one way.
-pub(super) fn lead_key(
+pub(crate) fn lead_key(
     id: Option<LeadId>,
     code: Option<Code>,
     email: Option<Email>,

@@ -9,7 +9,7 @@ use goodword_core::text::WebUrl;
 use ipnet::IpNet;
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 use url::{Host, Url};
@@ -30,12 +30,16 @@ pub struct Guard {
     allowed: Vec<IpNet>,
     /// Where this server itself listens: calling it would be a loop.
     listen: Option<SocketAddr>,
-    /// Where people reach this server.
-    public: Option<url::Origin>,
+    /// Where people reach this server: host and port.
+    public: Option<(String, u16)>,
 }
 
-/// Names that mean this machine or the cloud's own services, whatever they resolve to here.
-const NAMES: [&str; 6] = ["localhost", "metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal", "metadata.goog"];
+/// Names of the services that clouds have for their own machines, whatever they resolve to here,
+const METADATA_NAMES: [&str; 5] = ["metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal", "metadata.goog"];
+/// and the address that they mean.
+const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+/// Endings of names that nobody on the public internet can have (RFC 6761, 6762, 8375, and ICANN's `internal`).
+const INNER_ENDINGS: [&str; 5] = [".internal", ".local", ".localhost", ".home.arpa", ".test"];
 
 /// Ports where something listens that reads lines and would take our request for commands:
 /// those that browsers do not call (<https://fetch.spec.whatwg.org/#port-blocking>), Redis and memcached.
@@ -61,8 +65,24 @@ impl Guard {
     /// With the server's own addresses, which are never called.
     pub fn with_own(mut self, listen: SocketAddr, public_url: &str) -> Self {
         self.listen = Some(listen);
-        self.public = Url::parse(public_url).ok().map(|url| url.origin());
+        self.public = Url::parse(public_url).ok().and_then(|url| host_and_port(&url));
         self
+    }
+
+    /// Whether somebody who connects there reaches this server.
+    fn is_own(&self, address: SocketAddr) -> bool {
+        let Some(own) = self.listen.filter(|own| own.port() == address.port()) else { return false };
+        let (own, to) = (own.ip().to_canonical(), address.ip().to_canonical());
+        own == to || to.is_unspecified() || (own.is_unspecified() && is_of_this_machine(address))
+    }
+
+    /// Whether people reach this server there: by http or https, as proxies serve both.
+    fn is_public(&self, url: &Url) -> bool {
+        const WEB: [u16; 2] = [80, 443];
+        match (&self.public, host_and_port(url)) {
+            (Some((own, own_port)), Some((host, port))) => *own == host && (*own_port == port || (WEB.contains(own_port) && WEB.contains(&port))),
+            _ => false,
+        }
     }
 
     fn is_allowed(&self, ip: IpAddr) -> bool {
@@ -73,10 +93,7 @@ impl Guard {
     /// Judges one address, as it is about to be connected to.
     pub fn check(&self, address: SocketAddr) -> Result<(), Refused> {
         let ip = address.ip();
-        if let Some(own) = self.listen
-            && own.port() == address.port()
-            && (own.ip().to_canonical() == ip.to_canonical() || (own.ip().is_unspecified() && ip.to_canonical().is_loopback()))
-        {
+        if self.is_own(address) {
             return Err(Refused(format!("{address} is this server itself")));
         }
         if self.is_allowed(ip) {
@@ -100,7 +117,7 @@ impl Guard {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Refused("an address holds no password; send it in a header".into()));
         }
-        if self.public.as_ref() == Some(&url.origin()) {
+        if self.is_public(url) {
             return Err(Refused("this is the address of this server itself".into()));
         }
         let port = url.port_or_known_default().unwrap_or(0);
@@ -110,12 +127,19 @@ impl Guard {
             Some(Host::Ipv6(ip)) => self.check(SocketAddr::new(ip.into(), port)),
             Some(Host::Domain(name)) => {
                 let name = name.trim_end_matches('.').to_ascii_lowercase();
-                let inside = NAMES.contains(&name.as_str()) || name.ends_with(".localhost");
-                // With a network of their own, operators name their machines as they like.
-                if inside && self.allowed.is_empty() {
-                    return Err(Refused(format!("{name} is a name of this machine or of its cloud; an operator can allow its network with allow_networks")));
+                let leads_to = |ips: &[IpAddr], what: &str| match ips.iter().any(|ip| self.is_allowed(*ip)) {
+                    true => Ok(()),
+                    false => Err(Refused(format!("{name} is a name of {what}; an operator can allow its network with allow_networks"))),
+                };
+                if name == "localhost" || name.ends_with(".localhost") {
+                    leads_to(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()], "this machine")?;
                 }
-                if self.allowed.is_empty() { self.check_port(port) } else { Ok(()) }
+                if METADATA_NAMES.contains(&name.as_str()) {
+                    leads_to(&[METADATA.into()], "the cloud that this machine is in")?;
+                }
+                // Inside, operators have what they like where they like: there the address decides.
+                let is_inner = !name.contains('.') || INNER_ENDINGS.iter().any(|ending| name.ends_with(ending));
+                if is_inner && !self.allowed.is_empty() { Ok(()) } else { self.check_port(port) }
             }
         }
     }
@@ -148,6 +172,22 @@ impl Guard {
             _ => Ok(good),
         }
     }
+}
+
+/// The host as it is compared: a dot at the end says nothing.
+fn host_and_port(url: &Url) -> Option<(String, u16)> {
+    Some((url.host_str()?.trim_end_matches('.').to_ascii_lowercase(), url.port_or_known_default()?))
+}
+
+/// Whether an address is one of this machine's interfaces: the kernel lets a socket be bound to no other.
+/// Nothing is sent. (With `ip_nonlocal_bind` it lets, and then our port is taken for ours everywhere: who
+/// needs both says in `listen` where to listen.)
+fn is_of_this_machine(address: SocketAddr) -> bool {
+    let mut local = SocketAddr::new(address.ip().to_canonical(), 0);
+    if let (SocketAddr::V6(local), SocketAddr::V6(address)) = (&mut local, address) {
+        local.set_scope_id(address.scope_id());
+    }
+    local.ip().is_loopback() || UdpSocket::bind(local).is_ok()
 }
 
 /// What an address is, where it is not one of the public internet.
@@ -326,9 +366,64 @@ mod tests {
         }
         let judge = |text: &str| guard.check_url(&Url::parse(text).unwrap());
         assert!(judge("https://refer.example.com/v1/leads").is_err());
+        for again in ["https://refer.example.com./x", "http://refer.example.com/", "http://REFER.example.com.:443/"] {
+            assert!(judge(again).unwrap_err().to_string().contains("this server itself"), "{again}");
+        }
         assert!(judge("https://refer.example.com:444/").is_ok());
         assert!(judge("http://localhost:5678/").is_ok());
-        let anywhere = Guard::new(vec!["127.0.0.0/8".parse().unwrap()]).with_own("0.0.0.0:80".parse().unwrap(), "http://x.example");
-        assert!(anywhere.check("127.0.0.1:80".parse().unwrap()).is_err());
+    }
+
+    /// An address of this machine that is not loopback: the one that it would send from. Nothing is sent.
+    fn own_address() -> Option<IpAddr> {
+        let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+        socket.connect("192.0.2.1:9").or_else(|_| socket.connect("8.8.8.8:9")).ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback())
+    }
+
+    #[test]
+    fn who_listens_everywhere_is_called_nowhere() {
+        for listen in ["0.0.0.0:8080", "[::]:8080"] {
+            let guard = Guard::anywhere().with_own(listen.parse().unwrap(), "https://refer.example.com");
+            let own = own_address().map(|ip| SocketAddr::new(ip, 8080).to_string());
+            let mapped = own.as_ref().map(|own| format!("[::ffff:{}]:8080", own.trim_end_matches(":8080")));
+            for address in
+                ["127.0.0.1:8080", "127.0.0.2:8080", "[::1]:8080", "0.0.0.0:8080", "[::]:8080"].map(str::to_owned).into_iter().chain(own).chain(mapped)
+            {
+                let refused = guard.check(address.parse().unwrap()).expect_err(&address);
+                assert!(refused.to_string().contains("this server itself"), "{listen}: {refused}");
+                assert!(guard.check_url(&Url::parse(&format!("http://{address}/v1/hooks/in_1")).unwrap()).is_err(), "{address}");
+            }
+            // Another port, or another machine.
+            for address in ["127.0.0.1:8081", "198.51.100.7:8080"] {
+                assert!(guard.check(address.parse().unwrap()).is_ok(), "{address}");
+            }
+        }
+        let one = Guard::anywhere().with_own("127.0.0.1:8080".parse().unwrap(), "http://127.0.0.1:8080");
+        assert!(one.check("0.0.0.0:8080".parse().unwrap()).is_err(), "which leads to loopback");
+        assert!(one.check("127.0.0.2:8080".parse().unwrap()).is_ok(), "where somebody else may listen");
+    }
+
+    #[test]
+    fn a_network_that_is_allowed_opens_no_other() {
+        let judge = |allowed: &str, text: &str| Guard::new(vec![allowed.parse().unwrap()]).check_url(&Url::parse(text).unwrap());
+        for (allowed, text, may) in [
+            ("10.9.0.0/16", "http://metadata.google.internal/", false),
+            ("10.9.0.0/16", "http://instance-data/", false),
+            ("10.9.0.0/16", "http://Metadata.goog./", false),
+            ("169.254.0.0/16", "http://metadata.google.internal/", true),
+            ("169.254.169.254/32", "http://instance-data/", true),
+            ("10.9.0.0/16", "http://localhost:5678/", false),
+            ("10.9.0.0/16", "http://n8n.localhost:5678/", false),
+            ("127.0.0.0/8", "http://localhost:5678/", true),
+            ("::1/128", "http://localhost:5678/", true),
+            ("10.9.0.0/16", "http://example.com:6379/", false),
+            ("10.9.0.0/16", "http://example.com.:25/", false),
+            ("10.9.0.0/16", "http://example.com:5678/", true),
+            // By which address these can be called is judged when they are resolved.
+            ("10.9.0.0/16", "http://n8n:6000/", true),
+            ("10.9.0.0/16", "http://n8n.tools.svc.cluster.local:6000/", true),
+        ] {
+            assert_eq!(judge(allowed, text).is_ok(), may, "{text} with {allowed}");
+        }
     }
 }

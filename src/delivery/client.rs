@@ -52,6 +52,7 @@ const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const WEBHOOK_TOKEN: HeaderName = HeaderName::from_static("webhook-token");
+const INSTALLATION: HeaderName = HeaderName::from_static(sign::INSTALLATION);
 
 /// Where and how an endpoint is called: everything that can be prepared once.
 pub struct Target {
@@ -122,7 +123,7 @@ impl Target {
         }
         .ok()?;
         let headers = request.headers_mut();
-        headers.reserve(8 + self.headers.len());
+        headers.reserve(9 + self.headers.len());
         headers.insert(header::HOST, self.authority.clone());
         headers.insert(header::USER_AGENT, USER_AGENT);
         headers.insert(WEBHOOK_ID, HeaderValue::from_str(id).ok()?);
@@ -188,6 +189,8 @@ pub struct Client {
     resolve: Resolve,
     tls: TlsConnector,
     timeout: Duration,
+    /// Which installation sends.
+    installation: Option<HeaderValue>,
 }
 
 impl Client {
@@ -198,7 +201,13 @@ impl Client {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { guard, resolve, tls: TlsConnector::from(Arc::new(config)), timeout })
+        Ok(Self { guard, resolve, tls: TlsConnector::from(Arc::new(config)), timeout, installation: None })
+    }
+
+    /// Marks what is sent with the installation that sends it.
+    pub fn marked(mut self, secret: &[u8; 32]) -> Self {
+        self.installation = HeaderValue::try_from(sign::installation(secret)).ok();
+        self
     }
 
     /// Sends one message, over the connection if it is still open. Leaves the connection
@@ -244,7 +253,10 @@ impl Client {
     ) -> Result<(hyper::Response<hyper::body::Incoming>, Connection), Failure> {
         let mut open = open;
         loop {
-            let request = target.request(id, body.clone(), now).ok_or_else(|| Failure::new(FailureKind::Internal, "the request cannot be made"))?;
+            let mut request = target.request(id, body.clone(), now).ok_or_else(|| Failure::new(FailureKind::Internal, "the request cannot be made"))?;
+            if let Some(installation) = &self.installation {
+                request.headers_mut().insert(INSTALLATION, installation.clone());
+            }
             let mut connection = match open.take() {
                 Some(connection) => connection,
                 None => self.connect(target).await?,

@@ -297,6 +297,12 @@ impl Lane {
         state.failures == 0 && state.failing_since.is_none()
     }
 
+    /// Whether deliveries wait because the receiver failed, or asked for a rest.
+    pub fn is_held_back(&self, at: Timestamp) -> bool {
+        let state = self.state();
+        state.failures >= PROBE_AFTER || state.rests(at)
+    }
+
     pub fn endpoint_id(&self) -> EndpointId {
         EndpointId::from_uuid(self.id)
     }

@@ -18,7 +18,8 @@ pub struct Meter {
     buckets: [AtomicU64; BUCKETS_MS.len() + 1],
     sum_us: AtomicU64,
     due: AtomicI64,
-    oldest_ms: AtomicI64,
+    oldest_due_ms: AtomicI64,
+    oldest_failing_ms: AtomicI64,
 }
 
 impl Meter {
@@ -34,12 +35,12 @@ impl Meter {
         self.sum_us.fetch_add(took.as_micros() as u64, Relaxed);
     }
 
-    pub fn set_due(&self, count: i64) {
+    /// How many are due; and the age of the oldest one that could be sent, and of the oldest one that waits for a
+    /// receiver that fails.
+    pub fn set_due(&self, count: i64, oldest_due_ms: i64, oldest_failing_ms: i64) {
         self.due.store(count, Relaxed);
-    }
-
-    pub fn set_oldest(&self, ms: i64) {
-        self.oldest_ms.store(ms, Relaxed);
+        self.oldest_due_ms.store(oldest_due_ms, Relaxed);
+        self.oldest_failing_ms.store(oldest_failing_ms, Relaxed);
     }
 
     /// In Prometheus' text format.
@@ -48,9 +49,19 @@ impl Meter {
         for (outcome, count) in OUTCOMES.iter().zip(&self.outcomes) {
             let _ = writeln!(text, "goodword_deliveries_total{{outcome=\"{outcome}\"}} {}", count.load(Relaxed));
         }
+        let seconds = |ms: &AtomicI64| ms.load(Relaxed) as f64 / 1e3;
         for (name, help, value) in [
             ("goodword_deliveries_due", "Deliveries that are due, counted up to 100,000.", self.due.load(Relaxed) as f64),
-            ("goodword_deliveries_oldest_due_seconds", "Age of the delivery that has been due longest.", self.oldest_ms.load(Relaxed) as f64 / 1e3),
+            (
+                "goodword_deliveries_oldest_due_seconds",
+                "How long the oldest delivery has been due that could be sent: nothing but this server keeps it.",
+                seconds(&self.oldest_due_ms),
+            ),
+            (
+                "goodword_deliveries_oldest_failing_seconds",
+                "How long the oldest delivery has been due that waits because its receiver fails, or for an earlier one of the same person.",
+                seconds(&self.oldest_failing_ms),
+            ),
         ] {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
         }
@@ -75,13 +86,15 @@ mod tests {
         let meter = Meter::default();
         meter.count(Next::Delivered, Duration::from_millis(7));
         meter.count(Next::Exhausted, Duration::from_secs(60));
-        meter.set_oldest(1_500);
+        meter.set_due(3, 1_500, 90_000);
         let mut text = String::new();
         meter.render(&mut text);
         for line in [
             "goodword_deliveries_total{outcome=\"delivered\"} 1",
             "goodword_deliveries_total{outcome=\"exhausted\"} 1",
+            "goodword_deliveries_due 3",
             "goodword_deliveries_oldest_due_seconds 1.5",
+            "goodword_deliveries_oldest_failing_seconds 90",
             "goodword_delivery_duration_seconds_bucket{le=\"0.005\"} 0",
             "goodword_delivery_duration_seconds_bucket{le=\"0.01\"} 1",
             "goodword_delivery_duration_seconds_bucket{le=\"+Inf\"} 2",

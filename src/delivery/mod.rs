@@ -52,6 +52,8 @@ use uuid::Uuid;
 
 /// How often the database is asked what is due: for retries, and for what other nodes wrote.
 const POLL: Duration = Duration::from_secs(1);
+/// How often is looked at how much is due.
+const MEASURE: Duration = Duration::from_secs(5);
 /// Deliveries claimed at once at most, for all lanes: some milliseconds of the writer's time.
 const CLAIM_MAX: usize = 1_000;
 /// Lanes that one claim is for at most: on PostgreSQL each is a round trip.
@@ -119,6 +121,7 @@ impl Dispatcher {
     pub fn start(engine: &Engine, settings: Settings, meter: Arc<Meter>) -> Result<Self> {
         let client =
             Client::new(settings.guard, settings.resolve, settings.timeout).map_err(|error| Error::Store(store::Error::Database(error.to_string())))?;
+        let client = client.marked(engine.secret());
         let (tried, results) = mpsc::channel(TRIED_MAX);
         let node = uuid::Builder::from_random_bytes(random_bytes()).into_uuid();
         let station = Arc::new(Station { engine: engine.clone(), client, clock: settings.clock, tried, meter, node });
@@ -127,7 +130,7 @@ impl Dispatcher {
             let lanes = Lanes::default();
             let recorder = tokio::spawn(record(engine_parts(&station), lanes.clone(), results));
             let replayer = tokio::spawn(replay(engine_parts(&station), stopped.clone()));
-            Loop { station, lanes, bodies: HashMap::new(), bodies_since: Instant::now(), counted_at: None }.run(stopped).await;
+            Loop { station, lanes, bodies: HashMap::new(), bodies_since: Instant::now(), measured_at: None }.run(stopped).await;
             let _ = replayer.await;
             let _ = recorder.await;
         });
@@ -169,7 +172,7 @@ struct Loop {
     /// Bodies of events, for the next endpoint that wants the same one.
     bodies: HashMap<BodyKey, (Arc<str>, Bytes)>,
     bodies_since: Instant,
-    counted_at: Option<Instant>,
+    measured_at: Option<Instant>,
 }
 
 /// The event; and the endpoint, where its body is not the native one.
@@ -229,16 +232,45 @@ impl Loop {
         let now = self.now();
         let heads = engine.read(|tx| Box::pin(delivery::heads(tx))).await?;
         let due: Vec<Uuid> = heads.iter().filter(|(_, at)| *at <= now).map(|(endpoint, _)| *endpoint).collect();
-        let oldest = heads.iter().map(|(_, at)| now.ms() - at.ms()).max().unwrap_or(0).max(0);
         // Counting takes longer the longer the queues are; nobody looks more often.
-        if self.counted_at.is_none_or(|at| at.elapsed() > Duration::from_secs(5)) {
-            self.counted_at = Some(Instant::now());
-            let of = due.clone();
-            let count = engine.read(move |tx| Box::pin(async move { delivery::count_due(tx, &of, now).await })).await?;
-            self.station.meter.set_due(count);
+        if self.measured_at.is_none_or(|at| at.elapsed() > MEASURE) {
+            self.measured_at = Some(Instant::now());
+            self.measure(heads.into_iter().filter(|(_, at)| *at <= now).collect(), now).await?;
         }
-        self.station.meter.set_oldest(oldest);
         Ok(due)
+    }
+
+    /// How much is due, and for how long: apart, what could be sent, and what waits for a receiver that fails.
+    async fn measure(&self, due: Vec<(Uuid, Timestamp)>, now: Timestamp) -> Result<()> {
+        let endpoints = self.station.engine.shared().endpoints.known();
+        let is_held_back = |id: &Uuid| {
+            endpoints.get(*id).is_some_and(|endpoint| endpoint.status == EndpointStatus::Failing)
+                || locked(&self.lanes).get(id).is_some_and(|lane| lane.is_held_back(now))
+        };
+        let (held, free): (Vec<_>, Vec<_>) = due.into_iter().partition(|(id, _)| is_held_back(id));
+        let in_order: HashSet<Uuid> = free.iter().map(|(id, _)| *id).filter(|id| endpoints.get(*id).is_some_and(|endpoint| endpoint.in_order)).collect();
+        let (mut free_since, mut held_since) = (now, held.iter().map(|(_, at)| *at).min().unwrap_or(now));
+        let all: Vec<Uuid> = held.iter().chain(&free).map(|(id, _)| *id).collect();
+        let read = self.station.engine.read(move |tx| {
+            Box::pin(async move {
+                for (id, at) in free {
+                    if !in_order.contains(&id) {
+                        free_since = free_since.min(at);
+                        continue;
+                    }
+                    // The first of these may wait for one of the same person that has failed.
+                    let first = delivery::free_since(tx, id, now).await?;
+                    free_since = free_since.min(first.unwrap_or(now));
+                    if first != Some(at) {
+                        held_since = held_since.min(at);
+                    }
+                }
+                Ok((delivery::count_due(tx, &all, now).await?, free_since, held_since))
+            })
+        });
+        let (count, free_since, held_since) = read.await?;
+        self.station.meter.set_due(count, now.ms() - free_since.ms(), now.ms() - held_since.ms());
+        Ok(())
     }
 
     /// Claims for those that have room, and fills their lanes.

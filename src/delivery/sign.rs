@@ -47,6 +47,17 @@ pub fn token(signers: &[Signer], id: &str, timestamp: &str) -> String {
     signers.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
+/// The header that says from which installation a delivery is: one that comes back to its own, through a proxy
+/// for example, would be a loop.
+pub const INSTALLATION: &str = "goodword-installation";
+
+/// Its value: the same on every node, and nothing that could be made of the secret by others or the other way round.
+pub fn installation(secret: &[u8; 32]) -> String {
+    let mut mac = HmacSha256::new_from_slice(secret).expect("HMAC takes keys of any length");
+    mac.update(b"goodword installation 1");
+    mac.finalize().into_bytes()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -248,7 +248,14 @@ impl Act for Resend {
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<DeliveryView> {
         let space = work.context.space;
         let before = get(work.tx, space, self.id).await?;
-        let endpoint = endpoint::get(work.tx, space, before.endpoint_id).await?;
+        let endpoint = match endpoint::get(work.tx, space, before.endpoint_id).await {
+            Err(Error::NotFound { .. }) => {
+                let detail =
+                    "The endpoint was deleted. Register its address anew and replay from then on (POST /v1/endpoints/{id}/replay with since): that sends it.";
+                return Err(Error::Conflict { reason: None, detail: detail.into() });
+            }
+            found => found?,
+        };
         must_be_told(endpoint.status)?;
         let sql =
             "UPDATE deliveries SET state = 'due', reason = NULL, attempts = 0, due_at = $3, lease_by = NULL, finished_at = NULL WHERE space = $1 AND id = $2";
@@ -484,8 +491,15 @@ pub struct Claim {
     pub now: Timestamp,
 }
 
+/// Not before an earlier one of the same person.
+macro_rules! in_order {
+    () => {
+        "AND NOT (d.in_order AND EXISTS (SELECT 1 FROM deliveries e WHERE e.endpoint_id = d.endpoint_id AND e.participant_id = d.participant_id AND e.due_at IS NOT NULL AND e.in_order AND e.seq < d.seq))"
+    };
+}
+
 macro_rules! claim {
-    ($and:literal) => {
+    ($and:expr) => {
         concat!(
             "WITH due AS MATERIALIZED (SELECT d.seq FROM deliveries d WHERE d.endpoint_id = $1 AND d.due_at <= $2 ",
             $and,
@@ -503,13 +517,7 @@ impl Command for Claim {
         let until = self.now.plus_ms(LEASE.as_millis() as i64).ms();
         let mut all = Vec::new();
         for want in &self.wants {
-            let sql = if want.in_order {
-                claim!(
-                    "AND NOT (d.in_order AND EXISTS (SELECT 1 FROM deliveries e WHERE e.endpoint_id = d.endpoint_id AND e.participant_id = d.participant_id AND e.due_at IS NOT NULL AND e.in_order AND e.seq < d.seq))"
-                )
-            } else {
-                claim!("")
-            };
+            let sql = if want.in_order { claim!(in_order!()) } else { claim!("") };
             let read = |row: &Row<'_>| {
                 Ok(Claimed {
                     seq: row.get(0)?,
@@ -757,6 +765,14 @@ pub async fn heads(tx: &mut Tx<'_>) -> Result<Vec<(Uuid, Timestamp)>> {
         FROM heads h WHERE h.endpoint_id IS NOT NULL";
     let rows = tx.fetch(sql, &[], |row| Ok((row.get::<Uuid>(0)?, row.get::<Option<i64>>(1)?))).await?;
     Ok(rows.into_iter().filter_map(|(endpoint, due)| Some((endpoint, Timestamp::from_ms(due?)))).collect())
+}
+
+/// Since when the first delivery of an endpoint is due that need not wait for an earlier one of the same
+/// person; `None` where there is none.
+pub async fn free_since(tx: &mut Tx<'_>, endpoint: Uuid, now: Timestamp) -> Result<Option<Timestamp>> {
+    let sql = concat!("SELECT d.due_at FROM deliveries d WHERE d.endpoint_id = $1 AND d.due_at <= $2 ", in_order!(), " ORDER BY d.due_at LIMIT 1");
+    let first = tx.fetch_one(sql, &[endpoint.into(), now.ms().into()], |row| row.get::<i64>(0)).await?;
+    Ok(first.map(Timestamp::from_ms))
 }
 
 /// Counting stops there: more is a long queue in any case.

@@ -49,6 +49,8 @@ const FRESH_FOR: Duration = Duration::from_millis(800);
 const ENDPOINTS_MAX: i64 = 1_000;
 pub const CONCURRENCY_DEFAULT: u32 = 20;
 pub const CONCURRENCY_MAX: u32 = 200;
+/// Sources that an endpoint wants, with commas between.
+const SOURCES_LEN_MAX: usize = 400;
 /// Own headers of an endpoint, and all their bytes: what servers take in a request's head.
 pub const HEADERS_MAX: usize = 50;
 const HEADERS_BYTES_MAX: usize = 8 * 1024;
@@ -396,7 +398,7 @@ impl Endpoint {
         };
         listed
             && self.campaign.is_none_or(|wanted| about.campaign == Some(wanted))
-            && self.person_source.as_ref().is_none_or(|wanted| wanted.split(',').any(|word| word == about.source))
+            && self.person_source.as_ref().is_none_or(|wanted| wanted.split(',').any(|word| word.trim() == about.source))
             && self.definition.is_none_or(|wanted| about.definition == Some(wanted))
             && about.itself != Some(self.id)
     }
@@ -635,10 +637,8 @@ impl Terms {
         {
             return invalid("/event_types", "at least one type, or no list for all of them".into());
         }
-        if let Some(Some(source)) = &self.person_source
-            && !((1..=400).contains(&source.len()) && source.split(',').all(|word| (1..=40).contains(&word.len())))
-        {
-            return invalid("/person_source", "a word of 1 to 40 characters, or several with commas between".into());
+        if let Some(Some(sources)) = &self.person_source {
+            parse_sources(sources)?;
         }
         if let Some(Some(layout)) = &self.layout {
             layout.check()?;
@@ -677,6 +677,16 @@ impl Terms {
     }
 }
 
+/// Sources with commas between, as they are kept: people put a space behind a comma.
+pub fn parse_sources(text: &str) -> Result<String> {
+    let words: Vec<&str> = text.split(',').map(str::trim).collect();
+    if text.len() > SOURCES_LEN_MAX || !words.iter().all(|word| (1..=40).contains(&word.len())) {
+        let expected = "one source of 1 to 40 characters, or several with commas between and none of them empty".into();
+        return Err(Error::Invalid { field: "/person_source".into(), expected });
+    }
+    Ok(words.join(","))
+}
+
 /// The native body is what it is.
 fn check_shape(shape: Shape, layout: Option<&Layout>, has_credentials: bool) -> Result<()> {
     // Whatever stands in an address ends up in the logs of everybody on the way.
@@ -703,6 +713,7 @@ async fn check_definition(work: &mut Work<'_, '_>, id: RewardDefinitionId) -> Re
 fn is_reserved(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.starts_with("webhook-")
+        || name.starts_with("goodword-")
         || ["host", "content-type", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect", "user-agent"]
             .contains(&name.as_str())
 }

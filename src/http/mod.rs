@@ -34,7 +34,12 @@ pub use problem::Problem;
 pub use reply::{Created, Json, NoContent, Versioned};
 pub(crate) use routes::{Routes, routes};
 
-use crate::{config::Config, delivery::Guard, engine::Engine};
+use crate::{
+    config::Config,
+    delivery::{Guard, sign},
+    engine::Engine,
+};
+use axum::http::HeaderMap;
 use limit::Limits;
 use metrics::Metrics;
 use std::sync::Arc;
@@ -48,12 +53,22 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Which addresses webhooks may reach.
     pub guard: Arc<Guard>,
+    /// What this installation's deliveries are marked with.
+    installation: Arc<str>,
 }
 
 impl App {
     pub fn new(engine: Engine, config: Config) -> Self {
         let limits = Limits::new(config.rate_limit_per_minute, config.compat_limit_per_minute, config.form_limit_per_minute);
         let guard = Arc::new(config.guard());
-        Self { engine, config: Arc::new(config), limits: Arc::new(limits), metrics: Arc::default(), guard }
+        let installation = sign::installation(engine.secret()).into();
+        Self { engine, config: Arc::new(config), limits: Arc::new(limits), metrics: Arc::default(), guard, installation }
+    }
+
+    /// Refuses a delivery of this installation that came back to it: what it brings about would be told there again,
+    /// without end. The [`Guard`] knows the server's own addresses; not the proxies that lead to them.
+    pub fn refuse_own_delivery(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let is_own = headers.get(sign::INSTALLATION).is_some_and(|mark| mark.as_bytes() == self.installation.as_bytes());
+        if is_own { Err(Problem::loop_detected()) } else { Ok(()) }
     }
 }

@@ -169,6 +169,13 @@ impl Problem {
             .next_step("Send the same request again; with its Idempotency-Key nothing happens twice.")
     }
 
+    /// A webhook of this installation has come back to it.
+    pub fn loop_detected() -> Self {
+        let detail = "This is a webhook of this installation itself, which has come back to it; nothing was done with it, for it would go on without end.";
+        Self::new(StatusCode::LOOP_DETECTED, "loop_detected", "The request comes from this server itself", detail)
+            .next_step("Give the endpoint the address of another receiver, or delete it.")
+    }
+
     /// A mistake of ours. What it was is in the log only.
     pub fn internal() -> Self {
         let detail = "Something went wrong on our side; the log has the details under the request's id.";
@@ -311,7 +318,7 @@ pub fn kept(status: StatusCode, document: &str) -> Response {
 }
 
 /// The answers that every operation may give, each a component of the document by this name.
-const ANSWERS: [(&str, &str, &str); 13] = [
+const ANSWERS: [(&str, &str, &str); 14] = [
     ("400", "Malformed", "The request cannot be read."),
     ("401", "Unauthorized", "No API key, or one that is unknown or revoked."),
     ("403", "Forbidden", "The API key lacks a scope."),
@@ -325,6 +332,7 @@ const ANSWERS: [(&str, &str, &str); 13] = [
     ("429", "TooManyRequests", "The limit of requests is used up; Retry-After says when the next is possible."),
     ("500", "Internal", "A mistake of ours; the log has the details under the request's id."),
     ("503", "Unavailable", "The database is away or full. Nothing was written; send the request again."),
+    ("508", "LoopDetected", "The request is a webhook of this installation itself."),
 ];
 
 impl IntoResponses for Problem {

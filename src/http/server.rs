@@ -246,7 +246,7 @@ async fn browser_headers(mut response: Response) -> Response {
 const ACCESS: &str = "goodword::access";
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Request id, access log and metrics. The log has the route's pattern and never the address itself: that
+/// Request id, access log and metrics; and what no handler may see. The log has the route's pattern and never the address itself: that
 /// may hold codes, tokens and e-mail addresses.
 async fn observe(State(app): State<App>, matched: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let start = Instant::now();
@@ -257,7 +257,13 @@ async fn observe(State(app): State<App>, matched: Option<MatchedPath>, request: 
     if app.config.otlp_endpoint.is_some() {
         span.record("otel.name", format!("{method} {route}")).record("otel.kind", "server");
     }
-    let (mut response, left) = context::within(id.clone(), next.run(request)).instrument(span.clone()).await;
+    let answer = async {
+        match app.refuse_own_delivery(request.headers()) {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        }
+    };
+    let (mut response, left) = context::within(id.clone(), answer).instrument(span.clone()).await;
 
     let (status, took) = (response.status(), start.elapsed());
     app.metrics.route(&method, route).record(status, took);

@@ -7,9 +7,14 @@
 
 use super::tools::{self, Tool};
 use crate::{
+    api::{
+        self,
+        conversions::{money, properties},
+        qualifications::lead_key,
+    },
     engine::{
         self, Error,
-        qualify::{Answer, Convert, LeadKey},
+        qualify::{Answer, Convert},
         reward::{self, Decide},
         view,
         work::{Act, Context, Work},
@@ -20,14 +25,14 @@ use crate::{
 use goodword_core::{
     campaign::ConversionKind,
     explain::Reason,
-    ids::{CampaignId, RewardId},
-    money::{Currency, Decimal, amount_from},
+    ids::{CampaignId, LeadId, RewardId},
+    money::{Currency, Decimal},
     reward::{RewardAction, RewardState},
-    text::Email,
+    text::{Code, Email, Line},
     time::{MINUTE_MS, Timestamp},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 const PREVIEW_MS: i64 = 10 * MINUTE_MS;
 
@@ -130,13 +135,19 @@ struct RewardStep {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ConversionStep {
-    email: Email,
+    lead_id: Option<LeadId>,
+    email: Option<Email>,
+    code: Option<Code>,
+    coupon: Option<String>,
     campaign_id: Option<CampaignId>,
     external_id: String,
     kind: Option<ConversionKind>,
     amount: Option<Decimal>,
     currency: Option<Currency>,
+    goal: Option<Line>,
     occurred_at: Option<Timestamp>,
+    #[serde(default)]
+    properties: Map<String, Value>,
 }
 
 impl Step {
@@ -154,23 +165,15 @@ impl Step {
 
 impl ConversionStep {
     fn convert(self) -> Result<Convert, Problem> {
-        let amount = match (self.amount, self.currency) {
-            (None, _) => None,
-            (Some(_), None) => return Err(Problem::invalid("/currency", "the currency of the amount, like EUR")),
-            (Some(amount), Some(currency)) => amount_from(None, Some(&amount), currency).map_err(|invalid| Problem::invalid("/amount", invalid.expected))?,
-        };
-        if amount.is_some_and(|amount| amount.minor < 0) {
-            return Err(Problem::invalid("/amount", "an amount of zero or more"));
-        }
         Ok(Convert {
-            lead: LeadKey::Email(self.email),
+            lead: lead_key(self.lead_id, self.code, self.email, self.coupon, None)?,
             campaign: self.campaign_id,
-            external_id: Some(self.external_id),
+            external_id: api::external_id(Some(self.external_id))?,
             kind: self.kind.unwrap_or(ConversionKind::Order),
-            amount,
-            goal: None,
+            amount: money(None, self.amount.as_ref(), self.currency)?,
+            goal: self.goal.map(Line::into_string),
             occurred_at: self.occurred_at,
-            properties: json!({}),
+            properties: properties(self.properties)?,
             replays: None,
         })
     }

@@ -102,15 +102,19 @@ const TOOLS: &[Tool] = &[
     Tool {
         name: "record_conversion",
         title: "Record a conversion",
-        description: "Reports an order, invoice or deal of a lead. The campaign's rule decides what comes of it. Told twice with the same external_id, it counts once. Where rewards would come of it, nothing is recorded yet: the answer states them and has a token for confirm.",
+        description: "Reports an order, invoice, deal or goal of a lead, who is named in exactly one way. The campaign's rule (see list_campaigns) decides what comes of it. Told twice with the same external_id, it counts once. Where rewards would come of it, nothing is recorded yet: the answer states them and has a token for confirm.",
         scope: Scope::Report,
         schema: || {
             object(
-                &["email", "external_id"],
+                &["external_id"],
                 json!({
-                    "email": text("The lead's e-mail address"), "campaign_id": text("Needed where the person is a lead in several campaigns (cmp_…)"),
+                    "lead_id": text("The lead (lead_…), as find_people gives it"), "email": text("Or the lead's e-mail address"),
+                    "code": text("Or the lead's own code"), "coupon": text("Or a coupon that the lead was given"),
+                    "campaign_id": text("Needed where the person is a lead in several campaigns (cmp_…)"),
                     "external_id": text("The id of the order, invoice or deal"), "kind": {"type": "string", "enum": ConversionKind::ALL.map(ConversionKind::as_str)},
-                    "amount": text("In decimals, like 49.90"), "currency": text("Like EUR"), "occurred_at": text("When, in RFC 3339")
+                    "amount": text("In decimals, like 49.90"), "currency": text("Like EUR"),
+                    "goal": text("The goal that was reached, where the rule has goals"), "occurred_at": text("When, in RFC 3339"),
+                    "properties": {"type": "object", "description": "What the rule's condition looks at, like {\"plan\": \"pro\"}"}
                 }),
             )
         },

@@ -422,6 +422,10 @@ async fn stage_of(public: &Public, link: &Link, participant: Uuid) -> Result<(St
 async fn link(State(public): State<Public>, landing: Router, request: Request) -> Response {
     let start = Instant::now();
     let (parts, body) = request.into_parts();
+    // A visit is told of, too.
+    if let Err(problem) = public.app.refuse_own_delivery(&parts.headers) {
+        return problem.into_response();
+    }
     match straight_on(&public, &parts).await {
         Ok(Some(response)) => {
             public.keys.straight_on.record(response.status(), start.elapsed());
