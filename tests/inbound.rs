@@ -2,6 +2,7 @@
 
 mod support;
 
+use goodword::engine::inbound::{Received, Unreadable};
 use goodword_core::time::DAY_MS;
 use serde_json::{Value, json};
 use support::{
@@ -327,13 +328,257 @@ async fn everything_that_comes_in_is_kept_with_what_became_of_it() {
             assert_eq!(failed["data"].as_array().unwrap().len(), 1);
             assert!(campaign.rewards().await.is_empty() && site.conversions().await.is_empty());
 
-            // Whatever a sender calls it, JSON is JSON; a body that is neither it nor a form says so.
+            // Whatever a sender calls it, JSON is JSON.
             let reply = hook.send("text/plain; charset=utf-8", &order(4, "1.00").to_string()).await;
             assert_eq!(reply.status, 200, "{}", reply.text);
             assert_eq!(hook.send("application/json", r#"{"a": 1, "a": 2}"#).await.status, 200);
-            for (content_type, body, status) in [("application/json", "{", 400), ("text/plain", "hello", 415), ("application/xml", "<order/>", 415)] {
-                assert_eq!(hook.send(content_type, body).await.status, status, "{content_type}");
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_neither_json_nor_a_form_is_kept_as_a_text() {
+    on_both(
+        |_| {},
+        async |site| {
+            program(site).await;
+            let hook = Hook::new(site, None, shop()).await;
+            let long = "<é>".repeat(30_000);
+            for (content_type, body, said) in [
+                ("application/json", "{\"a\": 1,}", "The body is not JSON: "),
+                (
+                    "text/plain",
+                    "maya@example.com bought\0it",
+                    "The body is neither JSON nor a form; it was sent as \"text/plain\". Expected application/json, ",
+                ),
+                ("application/xml; charset=utf-8", "<order/>", "The body is neither JSON nor a form; it was sent as \"application/xml; charset=utf-8\"."),
+                ("multipart/form-data", "no boundary", "The body is neither JSON nor a form"),
+                ("text/xml", &long, "The body is neither JSON nor a form"),
+            ] {
+                let reply = hook.send(content_type, body).await;
+                assert_eq!((reply.status, &reply.json()["state"]), (200, &json!("unreadable")), "{content_type}: {}", reply.text);
+                assert!(reply.json()["detail"].as_str().unwrap().starts_with(said), "{}", reply.text);
+                let message = hook.messages().await.pop().unwrap();
+                assert_eq!(
+                    (&message["id"], &message["detail"], &message["content_type"]),
+                    (&reply.json()["id"], &reply.json()["detail"], &json!(content_type))
+                );
+                let kept = message["payload"].as_str().unwrap();
+                assert!(body.starts_with(kept) && (kept == body || (kept.len() > 65_000 && kept.len() <= 65_536)), "{content_type}");
+                assert_eq!(hook.replay(&message).await, message, "no mapping changes it");
             }
+            assert!(hook.messages().await[4]["detail"].as_str().unwrap().ends_with("Its first 64 KiB are kept."));
+            // A mapping is tried on what can be read.
+            assert_eq!(hook.preview(json!({})).await.status, 409);
+            hook.receives(order(1, "60.00")).await;
+            hook.send("text/plain", "hello").await;
+            assert_eq!(hook.preview(json!({})).await.json()["payload"], order(1, "60.00"));
+            let unreadable = site.json("GET", &format!("/v1/inbound-hooks/{}/messages?state=unreadable", hook.id), Value::Null).await;
+            assert_eq!(unreadable["data"].as_array().unwrap().len(), 6);
+            let decided = hook.messages().await.into_iter().find(|message| message["state"] == "decided").unwrap();
+            assert_eq!(decided["content_type"], Value::Null);
+            // Larger than anything that is taken.
+            assert_eq!(hook.send("text/plain", &"x".repeat((1 << 20) + 1)).await.status, 413);
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_cannot_be_read_the_newest_thousand_are_kept() {
+    on_both(
+        |_| {},
+        async |site| {
+            let (hook, other) = (Hook::new(site, None, shop()).await, Hook::new(site, None, shop()).await);
+            hook.receives(json!({"unmapped": true})).await;
+            other.send("text/plain", "another hook's").await;
+            hook.send("text/plain", "the first").await;
+            let token = hook.path.rsplit('/').next().unwrap().to_owned();
+            at_once(1_000, |n| {
+                let (engine, token) = (site.app.engine.clone(), token.clone());
+                let unreadable = Unreadable { detail: String::new(), content_type: "text/plain".into(), text: format!("text {n}") };
+                async move { engine.receive(&token, Received::Unreadable(unreadable)).await.unwrap() }
+            })
+            .await;
+            // Those that came at once did not see each other.
+            hook.send("text/plain", "the last").await;
+            let count = async |hook: &Hook, state: &str| {
+                let (mut count, mut cursor) = (0, String::new());
+                loop {
+                    let path = format!("/v1/inbound-hooks/{}/messages?limit=250&state={state}&cursor={cursor}", hook.id);
+                    let list = site.json("GET", &path, Value::Null).await;
+                    assert!(!list.to_string().contains("the first"), "the oldest has gone");
+                    count += list["data"].as_array().unwrap().len();
+                    match list["next_cursor"].as_str() {
+                        Some(next) => cursor = next.to_owned(),
+                        None => return count,
+                    }
+                }
+            };
+            assert_eq!((count(&hook, "unreadable").await, count(&hook, "unmapped").await, count(&other, "unreadable").await), (1_000, 1, 1));
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_a_mended_mapping_can_read_is_told_again_at_once() {
+    on_both(
+        |_| {},
+        async |site| {
+            let campaign = program(site).await;
+            let mut wrong = shop();
+            wrong["email"] = json!({"path": "mail"});
+            let hook = Hook::new(site, Some(&campaign), wrong).await;
+            let replay = async |body: Value| site.json("POST", &format!("/v1/inbound-hooks/{}/replay", hook.id), body).await;
+            let counts = |answer: &Value| ["converted", "unmatched", "unmapped", "unreadable", "failed"].map(|name| answer[name].as_u64().unwrap());
+            assert_eq!(counts(&replay(json!({})).await), [0; 5], "nothing has come in");
+
+            hook.receives(order(1, "30.00")).await;
+            hook.send("text/plain", "hello").await;
+            hook.receives(json!({"other": true})).await;
+            site.app.pass(DAY_MS).await;
+            let later = site.app.now();
+            hook.receives(order(2, "30.00")).await;
+            let mut nobody = order(3, "30.00");
+            nobody["customer"]["email"] = json!("nobody@example.com");
+            hook.receives(nobody).await;
+            assert_eq!(counts(&replay(json!({})).await), [0, 0, 4, 1, 0], "nothing was mended");
+
+            hook.remap(shop()).await;
+            assert_eq!(counts(&replay(json!({"since": later})).await), [1, 1, 0, 0, 0]);
+            assert!(campaign.rewards().await.is_empty());
+            let rest = replay(json!({})).await;
+            assert_eq!((counts(&rest), &rest["has_more"], &rest["next_cursor"]), ([1, 0, 1, 1, 0], &json!(false), &Value::Null));
+            assert_eq!(campaign.states().await, ["issued"]);
+            assert_eq!(counts(&replay(json!({})).await), [0, 0, 1, 1, 0], "once more changes nothing");
+            assert_eq!((site.conversions().await.len(), campaign.states().await), (2, vec!["issued"]));
+            site.app.check_books().await;
+
+            // A hundred at a time, and those that stay as they are do not stand in the way.
+            for n in 0..101 {
+                hook.receives(json!({"other": n})).await;
+            }
+            let first = replay(json!({})).await;
+            assert_eq!((counts(&first), &first["has_more"]), ([0, 0, 99, 1, 0], &json!(true)));
+            let last = replay(json!({"cursor": first["next_cursor"]})).await;
+            assert_eq!((counts(&last), &last["has_more"]), ([0, 0, 3, 0, 0], &json!(false)));
+
+            let path = format!("/v1/inbound-hooks/{}/replay", hook.id);
+            let refused = site.call(Actor::Test, "POST", &path, Some(&json!({"cursor": "x"}))).await;
+            assert_eq!((refused.status, &refused.json()["errors"][0]["field"]), (422, &json!("/cursor")));
+            assert_eq!(site.call(Actor::Reader, "POST", &path, Some(&json!({}))).await.status, 403);
+            for stranger in [Actor::Stranger, Actor::Live] {
+                assert_eq!(site.call(stranger, "POST", &path, Some(&json!({}))).await.status, 404);
+            }
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_or_an_amount_that_cannot_be_understood_says_what_to_write() {
+    on_both(
+        |_| {},
+        async |site| {
+            let campaign = program(site).await;
+            let mut mapping = shop();
+            mapping["email"] = json!({"path": "answers[0].email"});
+            let refused = site.call(Actor::Test, "POST", "/v1/inbound-hooks", Some(&json!({"name": "Form", "mapping": mapping}))).await;
+            assert_eq!((refused.status, &refused.json()["errors"][0]["field"]), (422, &json!("/mapping/email")));
+            assert!(refused.text.contains("answers.0 for an item by its number"), "{}", refused.text);
+
+            let hook = Hook::new(site, Some(&campaign), shop()).await;
+            let changed = site.call(Actor::Test, "PATCH", &format!("/v1/inbound-hooks/{}", hook.id), Some(&json!({"mapping": mapping}))).await;
+            assert_eq!(changed.status, 422);
+            assert_eq!(hook.receives(order(1, "€1,299.50")).await["state"], "decided");
+            let receipt = hook.receives(order(2, "1.299")).await;
+            assert_eq!(receipt["state"], "unmapped");
+            assert!(receipt["detail"].as_str().unwrap().contains("set `decimal` of the mapping"), "{receipt}");
+            let mut mended = shop();
+            mended["decimal"] = json!(",");
+            hook.remap(mended).await;
+            site.json("POST", &format!("/v1/inbound-hooks/{}/replay", hook.id), json!({})).await;
+            let amounts: Vec<_> = site.conversions().await.iter().map(|conversion| conversion["amount"]["amount"].clone()).collect();
+            assert_eq!(amounts, ["1299.50", "1299.00"]);
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_takes_a_form_in_parts_as_hooks_do() {
+    on_both(
+        |_| {},
+        async |site| {
+            let campaign = program(site).await;
+            let key = site.key(Actor::Test);
+            let send = async |parts: &[(&str, &str)], file: &str| {
+                let field = |(head, value): &(&str, &str)| format!("--x\r\nContent-Disposition: form-data; name={head}\r\n\r\n{value}\r\n");
+                let body = parts.iter().map(field).collect::<String>() + file + "--x--\r\n";
+                site.send("POST", "/v1/conversions", &[("authorization", &key), ("content-type", "multipart/form-data; boundary=x")], &body).await
+            };
+            let order = [
+                ("\"email\"", "maya@example.com"),
+                ("\"amount\"", "60.00"),
+                ("\"currency\"", "EUR"),
+                ("\"external_id\"", "1"),
+                ("\"properties[plan]\"", "pro"),
+            ];
+            let file = "--x\r\nContent-Disposition: form-data; name=\"cv\"; filename=\"cv.pdf\"\r\n\r\n%PDF\r\n";
+            let refused = send(&order, file).await;
+            assert_eq!((refused.status, &refused.json()["errors"][0]["field"]), (422, &json!("cv")), "{}", refused.text);
+            assert!(site.conversions().await.is_empty());
+            assert_eq!(send(&order, "").await.status, 201);
+            let [conversion] = &site.conversions().await[..] else { panic!("one conversion") };
+            assert_eq!((&conversion["amount"]["amount"], &conversion["properties"]), (&json!("60.00"), &json!({"plan": "pro"})));
+            assert_eq!(campaign.states().await, ["issued"]);
+        },
+    )
+    .await;
+}
+
+/// The examples of the guide: the mapping of each section, and what is sent to it.
+fn examples() -> Vec<(&'static str, Value, Value)> {
+    let guide = include_str!("../docs/inbound-hooks.md");
+    let (_, ready) = guide.split_once("## Ready mappings").unwrap();
+    let (ready, _) = ready.split_once("\n## ").unwrap();
+    let between = |text: &'static str, start: &str, end: &str| {
+        let (_, rest) = text.split_once(start).unwrap_or_else(|| panic!("no {start} in {text}"));
+        let (inner, _) = rest.split_once(end).unwrap();
+        serde_json::from_str(inner).unwrap_or_else(|error| panic!("{error}: {inner}"))
+    };
+    let sections = ready.split("\n### ").skip(1);
+    sections.map(|section| (section.lines().next().unwrap(), between(section, "--json '", "'\n"), between(section, "```json\n", "```"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ready_mappings_of_the_guide_work_as_printed() {
+    on_both(
+        |_| {},
+        async |site| {
+            let campaign = site.app.campaign(json!({"rule": {"direct": true}})).await;
+            campaign.referrer("priya@example.com").await.lead("maya@example.com").await;
+            let expected = [
+                ("Typeform", "a3a12ec67a1365927098a606107fac15", "custom", Value::Null),
+                ("Airtable", "recYk2mVQ9dJ4sXbT", "invoice", json!("1299.50")),
+                ("Google Sheets", "Form responses 1/27", "order", json!("1299.50")),
+                ("A shop's order", "1042", "order", json!("46.00")),
+                ("A CRM's deal", "D-2041", "deal", json!("12000.00")),
+            ];
+            let examples = examples();
+            assert_eq!(examples.iter().map(|example| example.0).collect::<Vec<_>>(), expected.iter().map(|expected| expected.0).collect::<Vec<_>>());
+            for ((name, hook, sent), (_, external_id, kind, amount)) in examples.into_iter().zip(expected) {
+                assert_eq!(hook["campaign_id"], "cmp_…", "{name}");
+                let hook = Hook::new(site, Some(&campaign), hook["mapping"].clone()).await;
+                let receipt = hook.receives(sent).await;
+                assert_eq!(receipt["state"], "decided", "{name}: {receipt}");
+                let conversion = site.conversions().await.pop().unwrap();
+                assert_eq!((&conversion["external_id"], &conversion["kind"]), (&json!(external_id), &json!(kind)), "{name}");
+                assert_eq!(conversion["amount"]["amount"], amount, "{name}");
+            }
+            assert_eq!(site.conversions().await.len(), 5);
         },
     )
     .await;

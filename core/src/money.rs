@@ -4,7 +4,10 @@
 use crate::Invalid;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeStruct};
 use std::{borrow::Cow, fmt, str::FromStr};
-use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{
+    ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
 
 /// An ISO 4217 currency code, upper case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +21,18 @@ impl Currency {
     /// How many decimals its minor unit has: 2 for EUR, 0 for JPY, 3 for KWD.
     pub fn decimals(&self) -> u32 {
         iso_currency::Currency::from_code(self.as_str()).and_then(|c| c.exponent()).unwrap_or(2).into()
+    }
+
+    /// Whether people write it so beside an amount: `EUR`, `€`, and for dollars `$`, `US$`, `A$`.
+    fn is_written(&self, words: &str) -> bool {
+        let upper = words.to_uppercase();
+        let symbol = iso_currency::Currency::from_code(self.as_str()).map(|currency| currency.symbol().symbol.to_uppercase()).unwrap_or_default();
+        let as_symbol = |written: &str| !written.is_empty() && written == symbol;
+        // `US$` and `$ USD`: the beginning of the code, or all of it, beside the sign.
+        upper == self.as_str()
+            || as_symbol(&upper)
+            || upper.strip_suffix(&symbol).is_some_and(|code| !symbol.is_empty() && !code.trim().is_empty() && self.as_str().starts_with(code.trim()))
+            || upper.strip_prefix(&symbol).is_some_and(|code| !symbol.is_empty() && code.trim() == self.as_str())
     }
 }
 
@@ -64,7 +79,7 @@ impl utoipa::PartialSchema for Currency {
             .into()
     }
 }
-impl utoipa::ToSchema for Currency {}
+impl ToSchema for Currency {}
 
 /// An amount in minor units (cents). Outside:
 /// `{"amount_minor": 1250, "currency": "EUR", "amount": "12.50"}`; when read,
@@ -108,6 +123,53 @@ impl Money {
         Ok(Self::new(if negative { -minor } else { minor }, currency))
     }
 
+    /// An amount as people and their tools write it: `12,50`, `$1,299.50`, `1.299,50 EUR`, `CHF 1'299.50`.
+    /// A sign or code must be the currency's own. What may mean two amounts is refused, unless `mark`
+    /// says what its decimal mark is: a wrong guess would be a thousand times too much.
+    pub fn read(text: &str, currency: Currency, mark: Option<DecimalMark>) -> Result<Self, Invalid> {
+        let digit = |c: char| c.is_ascii_digit();
+        let (Some(first), Some(last)) = (text.find(digit), text.rfind(digit)) else { return Self::parse(text, currency) };
+        let (before, number, after) = (&text[..first], &text[first..=last], &text[last + 1..]);
+        for words in [before, after] {
+            let words = words.replace(['-', '\u{2212}'], "");
+            let words = words.trim();
+            if !words.is_empty() && !currency.is_written(words) {
+                return Err(Invalid::new(format!("an amount in {currency}, the currency of the mapping, without {words:?}")));
+            }
+        }
+        if after.contains(['-', '\u{2212}']) {
+            return Self::parse(text, currency);
+        }
+        let sign = if before.contains(['-', '\u{2212}']) { "-" } else { "" };
+        let (whole, fraction) = Self::halves(number, currency, mark)?;
+        let whole = ungrouped(whole).ok_or_else(|| {
+            Invalid::new(format!("a decimal amount like {}: {number:?} is not one, as its digits are grouped", Money::new(1250, currency).decimal()))
+        })?;
+        Self::parse(&if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }, currency)
+    }
+
+    /// What is before and after the decimal mark.
+    fn halves(number: &str, currency: Currency, mark: Option<DecimalMark>) -> Result<(&str, &str), Invalid> {
+        let split = |at: usize| (&number[..at], &number[at + 1..]);
+        if let Some(mark) = mark {
+            return Ok(number.split_once(mark.char()).unwrap_or((number, "")));
+        }
+        let Some(last) = number.rfind(['.', ',']) else { return Ok((number, "")) };
+        let (whole, fraction) = split(last);
+        if whole.contains(&number[last..=last]) {
+            // Twice the same: no number has two decimal marks.
+            return Ok((number, ""));
+        }
+        // Nothing else is between the digits, and what is before could be the first of two groups.
+        let maybe_grouped = (1..=3).contains(&whole.len()) && whole.bytes().all(|b| b.is_ascii_digit()) && !whole.starts_with('0');
+        if maybe_grouped && fraction.len() == 3 && currency.decimals() != 3 {
+            return Err(Invalid::new(format!(
+                "an amount that can be read in one way only: {number:?} may be {whole}{fraction} or {whole} and a fraction; set `decimal` of the mapping to \".\" or \",\", the decimal mark that the sender writes"
+            )));
+        }
+        Ok((whole, fraction))
+    }
+
     /// `12.50`, without the currency.
     pub fn decimal(&self) -> String {
         let decimals = self.currency.decimals();
@@ -117,6 +179,40 @@ impl Money {
         match decimals {
             0 => format!("{sign}{absolute}"),
             n => format!("{sign}{}.{:0width$}", absolute / scale, absolute % scale, width = n as usize),
+        }
+    }
+}
+
+/// The digits without what is between their groups: a space, an apostrophe, a comma or a dot, always the same.
+/// Groups are of three; in India those before the last are of two.
+fn ungrouped(whole: &str) -> Option<String> {
+    let is_space = |c: char| c.is_whitespace();
+    let Some(separator) = whole.chars().find(|c| !c.is_ascii_digit()) else { return Some(whole.to_owned()) };
+    if !is_space(separator) && !['.', ',', '\'', '\u{2019}'].contains(&separator) {
+        return None;
+    }
+    let groups: Vec<&str> = whole.split(separator).collect();
+    let (first, last) = (groups.first()?, groups.last()?);
+    let inner = &groups[1..groups.len() - 1];
+    let same = |len: usize| (1..=len).contains(&first.len()) && inner.iter().all(|group| group.len() == len);
+    let sound = last.len() == 3 && (same(3) || same(2)) && !first.starts_with('0') && groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_digit()));
+    sound.then(|| groups.concat())
+}
+
+/// What is between the whole part of an amount and its fraction, where a sender's amounts could be read in two ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum DecimalMark {
+    #[serde(rename = ".")]
+    Point,
+    #[serde(rename = ",")]
+    Comma,
+}
+
+impl DecimalMark {
+    const fn char(self) -> char {
+        match self {
+            DecimalMark::Point => '.',
+            DecimalMark::Comma => ',',
         }
     }
 }
@@ -160,7 +256,7 @@ impl utoipa::PartialSchema for Decimal {
             .into()
     }
 }
-impl utoipa::ToSchema for Decimal {}
+impl ToSchema for Decimal {}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -172,14 +268,18 @@ struct MoneyInput {
 
 /// Joins the two ways to give an amount. Both may be given where they agree.
 pub fn amount_from(amount_minor: Option<i64>, amount: Option<&Decimal>, currency: Currency) -> Result<Option<Money>, Invalid> {
-    let parsed = amount.map(|decimal| Money::parse(&decimal.0, currency)).transpose()?;
-    match (amount_minor, parsed) {
+    joined(amount_minor, amount.map(|decimal| Money::parse(&decimal.0, currency)).transpose()?, currency)
+}
+
+/// As [`amount_from`], where the decimal amount was read already.
+pub fn joined(amount_minor: Option<i64>, amount: Option<Money>, currency: Currency) -> Result<Option<Money>, Invalid> {
+    match (amount_minor, amount) {
         (Some(minor), Some(money)) if money.minor != minor => {
             Err(Invalid::new(format!("amount and amount_minor to agree, but {} is not {minor} minor units", money.decimal())))
         }
         (Some(minor), _) if minor.abs() > MAX_MINOR => Err(Invalid::new("an amount of at most 1,000,000,000,000 minor units")),
         (Some(minor), _) => Ok(Some(Money::new(minor, currency))),
-        (None, parsed) => Ok(parsed),
+        (None, amount) => Ok(amount),
     }
 }
 
@@ -211,7 +311,7 @@ impl utoipa::PartialSchema for Money {
             .into()
     }
 }
-impl utoipa::ToSchema for Money {}
+impl ToSchema for Money {}
 
 /// A percentage with at most two decimals, kept in basis points (12.5 % is 1250).
 /// Outside a JSON number. 0 to 100.
@@ -266,7 +366,7 @@ impl utoipa::PartialSchema for Percent {
         ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0)).maximum(Some(100)).multiple_of(Some(0.01)).examples([serde_json::json!(12.5)]).into()
     }
 }
-impl utoipa::ToSchema for Percent {}
+impl ToSchema for Percent {}
 
 #[cfg(test)]
 mod tests {
@@ -288,6 +388,81 @@ mod tests {
             assert!(Money::parse(text, currency("EUR")).is_err(), "{text}");
         }
         assert!(Money::parse("1.5", currency("JPY")).is_err());
+    }
+
+    #[test]
+    fn amounts_are_read_as_people_write_them() {
+        for (text, code, read) in [
+            ("12,50", "EUR", "12.50"),
+            ("12,5", "EUR", "12.50"),
+            ("1.299,50", "EUR", "1299.50"),
+            ("1,299.50", "EUR", "1299.50"),
+            (" 1,299.50 EUR ", "EUR", "1299.50"),
+            ("€ 1.299,50", "EUR", "1299.50"),
+            ("$12.50", "USD", "12.50"),
+            ("US$12.50", "USD", "12.50"),
+            ("A$ 12.50", "AUD", "12.50"),
+            ("$12.50 usd", "USD", "12.50"),
+            ("$12.50 USD", "CAD", "!"),
+            ("NT$1,299.50", "TWD", "1299.50"),
+            ("1 299,50 kr", "SEK", "1299.50"),
+            ("1\u{202f}299,50\u{a0}€", "EUR", "1299.50"),
+            ("CHF 1'299.50", "CHF", "1299.50"),
+            ("₹1,29,999.50", "INR", "129999.50"),
+            ("1.299.500", "EUR", "1299500.00"),
+            ("1.299,500", "EUR", "1299.50"),
+            ("-€12,50", "EUR", "-12.50"),
+            ("€ -12,50", "EUR", "-12.50"),
+            ("46.0000", "EUR", "46.00"),
+            // Nobody begins a group of thousands with a nought, or has four digits in one.
+            ("0.500", "EUR", "0.50"),
+            ("1299.500", "EUR", "1299.50"),
+            ("1.299", "KWD", "1.299"),
+            ("1,299", "KWD", "1.299"),
+            ("1299", "JPY", "1299"),
+            ("¥1,299,000", "JPY", "1299000"),
+        ] {
+            let found = Money::read(text, currency(code), None).map_or("!".to_owned(), |money| money.decimal());
+            assert_eq!(found, read, "{text} {code}");
+        }
+        for (text, code) in [
+            ("12,505", "EUR"),
+            ("1.299", "EUR"),
+            ("1,299", "JPY"),
+            ("€1,299", "EUR"),
+            ("12 50", "EUR"),
+            ("1,29.50", "EUR"),
+            ("1,299.505", "EUR"),
+            ("1.2.3", "EUR"),
+            ("1'299.500.000", "EUR"),
+            ("12.50-", "EUR"),
+            ("12,-", "EUR"),
+            ("12.", "EUR"),
+            (".50", "EUR"),
+            ("much", "EUR"),
+            ("", "EUR"),
+            ("12 of 50", "EUR"),
+            ("$12.50", "EUR"),
+            ("12.50 USD", "EUR"),
+            ("1e3", "EUR"),
+        ] {
+            assert!(Money::read(text, currency(code), None).is_err(), "{text} {code}");
+        }
+    }
+
+    #[test]
+    fn what_may_mean_two_amounts_is_settled_by_the_decimal_mark() {
+        let why = Money::read("€1.299", currency("EUR"), None).unwrap_err().expected;
+        assert!(why.contains("\"1.299\" may be 1299 or 1 and a fraction") && why.contains("set `decimal`"), "{why}");
+        let read = |text, mark| Money::read(text, currency("EUR"), Some(mark)).map_or("!".to_owned(), |money| money.decimal());
+        assert_eq!(read("€1.299", DecimalMark::Comma), "1299.00");
+        assert_eq!(read("12.500", DecimalMark::Point), "12.50");
+        assert_eq!(read("1,299", DecimalMark::Point), "1299.00");
+        // A mark that is not the sender's is noticed rather than read as something else.
+        assert_eq!(read("12,50", DecimalMark::Point), "!");
+        assert_eq!(read("1.299,50", DecimalMark::Point), "!");
+        assert_eq!(read("12.50", DecimalMark::Comma), "!");
+        assert_eq!(Money::read("1,299", currency("JPY"), Some(DecimalMark::Point)).unwrap().minor, 1299);
     }
 
     #[test]
@@ -313,6 +488,44 @@ mod tests {
         fn every_amount_survives_its_text(minor in -MAX_MINOR..=MAX_MINOR, code in prop::sample::select(vec!["EUR", "JPY", "KWD", "USD"])) {
             let money = Money::new(minor, currency(code));
             prop_assert_eq!(Money::parse(&money.decimal(), money.currency).unwrap(), money);
+        }
+
+        #[test]
+        fn an_amount_is_read_in_every_custom_of_writing_it(
+            minor in 0..=MAX_MINOR,
+            code in prop::sample::select(vec!["EUR", "JPY", "KWD", "USD"]),
+            (separator, mark) in prop::sample::select(vec![(",", DecimalMark::Point), (".", DecimalMark::Comma), (" ", DecimalMark::Comma), ("'", DecimalMark::Point), ("", DecimalMark::Comma)]),
+            (before, after) in prop::sample::select(vec![("", ""), ("#", ""), ("", " #"), ("# ", "")]),
+        ) {
+            let money = Money::new(minor, currency(code));
+            let decimal = money.decimal();
+            let (whole, fraction) = decimal.split_once('.').unwrap_or((&decimal, ""));
+            let groups: Vec<&str> = whole.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap()).collect();
+            let fraction = if fraction.is_empty() { String::new() } else { format!("{}{fraction}", mark.char()) };
+            let text = format!("{}{}{fraction}{}", before.replace('#', code), groups.join(separator), after.replace('#', code));
+            prop_assert_eq!(Money::read(&text, money.currency, Some(mark)).unwrap(), money, "{}", text);
+            // Without being told, it is the same amount or none, never another one.
+            match Money::read(&text, money.currency, None) {
+                Ok(read) => prop_assert!(read == money || (code == "KWD" && !text.contains(mark.char())), "{} is not {}", text, read),
+                Err(_) => prop_assert!(code == "JPY" && groups.len() == 2, "{}", text),
+            }
+        }
+
+        #[test]
+        fn whatever_is_written_is_read_as_one_amount_or_refused(text in "[-€$ 0-9.,']{0,14}", code in prop::sample::select(vec!["EUR", "JPY", "KWD"])) {
+            let currency = currency(code);
+            let told = [None, Some(DecimalMark::Point), Some(DecimalMark::Comma)].map(|mark| Money::read(&text, currency, mark).ok());
+            // What is read unasked is what one of the marks says, with every digit that was there.
+            if let [Some(read), point, comma] = told {
+                prop_assert!(point == Some(read) || comma == Some(read), "{}", text);
+                let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+                let value: String = read.decimal().chars().filter(char::is_ascii_digit).collect();
+                prop_assert_eq!(digits.trim_matches('0'), value.trim_matches('0'), "{}", text);
+            }
+            // What the API takes means the same here, where it can be read at all.
+            if let (Ok(strict), [Some(read), ..]) = (Money::parse(&text, currency), told) {
+                prop_assert_eq!(strict, read);
+            }
         }
 
         #[test]

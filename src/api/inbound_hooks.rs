@@ -4,7 +4,8 @@
 use super::{Done, List, Order, page, write};
 use crate::{
     engine::{
-        inbound::{self, Create, Delete, Hook, Message, MessageState, Update},
+        inbound::{self, Create, Delete, Hook, Message, MessageState, Retold, Update},
+        list::Cursor,
         random_bytes,
         workspace::Secret,
     },
@@ -29,6 +30,7 @@ pub fn router() -> Routes {
         .routes(routes!(messages))
         .routes(routes!(message))
         .routes(routes!(replay))
+        .routes(routes!(replay_all))
         .routes(routes!(receive))
 }
 
@@ -151,8 +153,11 @@ async fn preview(
     let space = caller.space;
     let (hook, last) =
         app.engine.read(move |tx| Box::pin(async move { Ok((inbound::get(tx, space, id).await?, inbound::last_payload(tx, space, id).await?)) })).await?;
-    let payload =
-        body.value.payload.or(last).ok_or_else(|| Problem::conflict("Nothing has come in yet. Send something to the hook's address, or give a payload."))?;
+    let payload = body
+        .value
+        .payload
+        .or(last)
+        .ok_or_else(|| Problem::conflict("Nothing has come in yet that can be read. Send something to the hook's address, or give a payload."))?;
     let mapping = body.value.mapping.unwrap_or(hook.mapping);
     mapping.validate().map_err(|(field, invalid)| Problem::invalid(field, invalid.expected))?;
     let (mapped, problem) = match mapping.apply(&payload) {
@@ -203,11 +208,63 @@ async fn message(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path
 
 /// Replay a message
 ///
-/// With the hook's mapping as it is now. What counted before is not counted twice.
+/// With the hook's mapping as it is now. What counted before is not counted twice, and what is
+/// `unreadable` stays so.
 #[utoipa::path(post, path = "/v1/inbound-messages/{id}/replay", tag = "inbound hooks", request_body = Nothing)]
 async fn replay(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(InboundMessageId,)>, _: Body<Nothing>) -> Result<Json<Message>, Problem> {
     Ok(Json(app.engine.retell(caller.space, id).await?))
 }
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct MessagesToReplay {
+    /// Only what was received then or later; everything where absent.
+    since: Option<Timestamp>,
+    /// The `next_cursor` of an earlier answer, to go on after it.
+    cursor: Option<String>,
+}
+
+/// What became of messages that were told again.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessagesReplayed {
+    /// How many are conversions now.
+    pub converted: usize,
+    /// How many were decided upon and are none: nobody matched, for example. Their signals say why.
+    pub unmatched: usize,
+    /// How many are still unmapped.
+    pub unmapped: usize,
+    /// How many are unreadable, which no mapping changes.
+    pub unreadable: usize,
+    /// How many failed again.
+    pub failed: usize,
+    pub has_more: bool,
+    /// For the next ones, as `cursor`.
+    pub next_cursor: Option<String>,
+}
+
+/// Replay what a hook could not use
+///
+/// Its messages that are `unmapped`, `unreadable` or `failed`, oldest first, with its mapping as
+/// it is now: for when the mapping was mended. At most 100 at a time; go on with `next_cursor`
+/// while `has_more`. What was decided upon is not told again, so this can be repeated at any
+/// time; for that reason an Idempotency-Key is not taken here.
+#[utoipa::path(post, path = "/v1/inbound-hooks/{id}/replay", tag = "inbound hooks", request_body = MessagesToReplay, extensions(("x-goodword-unkeyed" = json!(true))))]
+async fn replay_all(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(InboundHookId,)>,
+    body: Body<MessagesToReplay>,
+) -> Result<Json<MessagesReplayed>, Problem> {
+    let after = body.value.cursor.as_deref().map(Cursor::parse).transpose();
+    let after = after.map_err(|_| Problem::invalid("/cursor", "the next_cursor of an earlier answer"))?;
+    let retold = app.engine.retell_undecided(caller.space, id, body.value.since, after).await?;
+    let Retold { converted, unmatched, unmapped, unreadable, failed, next } = retold;
+    let next_cursor = next.map(|cursor| cursor.to_string());
+    Ok(Json(MessagesReplayed { converted, unmatched, unmapped, unreadable, failed, has_more: next.is_some(), next_cursor }))
+}
+
+/// What the document says of the limit is what the engine has.
+const _: () = assert!(inbound::RETOLD_MAX == 100);
 
 /// That a message was kept, and what became of it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -219,11 +276,11 @@ pub struct Receipt {
 
 /// Send to an inbound hook
 ///
-/// Any JSON or form. The address is the secret; there is no key. 200 says that the
-/// message is kept; `state` says what became of it.
+/// Any JSON or form; what is neither is kept too, as `unreadable`. The address is the secret;
+/// there is no key. 200 says that the message is kept; `state` says what became of it.
 #[utoipa::path(post, path = "/v1/hooks/{token}", tag = "inbound hooks", params(("token" = String, Path, description = "The secret part of the address")),
     request_body(content((Object = "application/json"), (Object = "application/x-www-form-urlencoded"), (Object = "multipart/form-data"))), security(()))]
-async fn receive(State(app): State<App>, Path((token,)): Path<(String,)>, Payload(payload): Payload) -> Result<Json<Receipt>, Problem> {
-    let message = app.engine.receive(&token, payload).await?;
+async fn receive(State(app): State<App>, Path((token,)): Path<(String,)>, Payload(received): Payload) -> Result<Json<Receipt>, Problem> {
+    let message = app.engine.receive(&token, received).await?;
     Ok(Json(Receipt { id: message.id, state: message.state, detail: message.detail }))
 }

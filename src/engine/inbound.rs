@@ -6,7 +6,7 @@
 
 use super::{
     Engine, Error, Result, Space, conversion,
-    list::{Listing, Page, Query},
+    list::{Cursor, Listing, Page, Query},
     qualify::{Convert, LeadKey},
     signal,
     work::{Act, Context, Work},
@@ -182,6 +182,8 @@ pub enum MessageState {
     Decided,
     /// The mapping found nobody in it, or something that cannot be read.
     Unmapped,
+    /// It is neither JSON nor a form, so that no mapping can find anything in it.
+    Unreadable,
     /// It could not be decided upon; the detail says why.
     Failed,
 }
@@ -192,12 +194,13 @@ impl MessageState {
             MessageState::Waiting => "waiting",
             MessageState::Decided => "decided",
             MessageState::Unmapped => "unmapped",
+            MessageState::Unreadable => "unreadable",
             MessageState::Failed => "failed",
         }
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::Waiting, Self::Decided, Self::Unmapped, Self::Failed].into_iter().find(|state| state.as_str() == word)
+        [Self::Waiting, Self::Decided, Self::Unmapped, Self::Unreadable, Self::Failed].into_iter().find(|state| state.as_str() == word)
     }
 }
 
@@ -207,15 +210,18 @@ pub struct Message {
     pub id: InboundMessageId,
     pub hook_id: InboundHookId,
     pub state: MessageState,
-    /// Why it is unmapped or failed; empty otherwise.
+    /// Why it is unmapped, unreadable or failed; empty otherwise.
     pub detail: String,
     /// The signal that was made of it, with its decision.
     pub signal_id: Option<SignalId>,
+    /// What came; of what is unreadable, the first 64 KiB as a text.
     pub payload: Value,
+    /// What it was sent as, where it is unreadable.
+    pub content_type: Option<String>,
     pub received_at: Timestamp,
 }
 
-const MESSAGES: &str = "SELECT id, hook_id, state, detail, signal_id, body, received_at FROM inbound_messages";
+const MESSAGES: &str = "SELECT id, hook_id, state, detail, signal_id, body, received_at, content_type FROM inbound_messages";
 
 fn read_message(row: &Row<'_>) -> store::Result<Message> {
     Ok(Message {
@@ -226,6 +232,7 @@ fn read_message(row: &Row<'_>) -> store::Result<Message> {
         signal_id: row.get::<Option<Uuid>>(4)?.map(SignalId::from_uuid),
         payload: serde_json::from_str(row.text(5)?).unwrap_or_default(),
         received_at: Timestamp::from_ms(row.get(6)?),
+        content_type: row.get(7)?,
     })
 }
 
@@ -243,14 +250,69 @@ pub async fn messages(tx: &mut Tx<'_>, space: Space, hook: InboundHookId, state:
     query.page_by_id(tx, page, read_message, |message| message.id.uuid()).await
 }
 
-/// The payload that came in last, to try a mapping on.
+/// The payload that came in last and can be read, to try a mapping on.
 pub async fn last_payload(tx: &mut Tx<'_>, space: Space, hook: InboundHookId) -> Result<Option<Value>> {
-    Ok(messages(tx, space, hook, None, &Page { limit: 1, ..Page::default() }).await?.data.pop().map(|message| message.payload))
+    let mut query = Query::new(MESSAGES, space);
+    query.and_id("hook_id =", hook.uuid()).and("state <> 'unreadable'");
+    let last = query.page_by_id(tx, &Page { limit: 1, ..Page::default() }, read_message, |message| message.id.uuid()).await?;
+    Ok(last.data.into_iter().next().map(|message| message.payload))
 }
+
+/// What came of nothing so far, oldest first. The condition is that of an index.
+async fn undecided(tx: &mut Tx<'_>, space: Space, hook: InboundHookId, since: Option<Timestamp>, after: Option<Cursor>) -> Result<Listing<Message>> {
+    let mut query = Query::new(MESSAGES, space);
+    query.and_id("hook_id =", hook.uuid()).and("state IN ('unmapped', 'unreadable', 'failed')");
+    let page = Page { limit: RETOLD_MAX, after, ascending: true, created_after: since.map(|since| since.plus_ms(-1)), created_before: None };
+    query.page_by_id(tx, &page, read_message, |message| message.id.uuid()).await
+}
+
+/// What was sent to a hook.
+#[derive(Debug, Clone)]
+pub enum Received {
+    /// JSON, or a form as if it were JSON.
+    Read(Value),
+    Unreadable(Unreadable),
+}
+
+/// Something that is neither JSON nor a form.
+#[derive(Debug, Clone)]
+pub struct Unreadable {
+    /// Why, in a sentence.
+    pub detail: String,
+    pub content_type: String,
+    pub text: String,
+}
+
+/// What is kept of an unreadable text: enough to see what the sender does, and to change that.
+const UNREADABLE_BYTES_MAX: usize = 64 * 1024;
+/// How many unreadable messages a hook keeps. A sender that is set up wrongly goes on sending.
+const UNREADABLE_MAX: usize = 1_000;
+const CONTENT_TYPE_LEN_MAX: usize = 200;
+
+/// The newest stay. The list of states is that of an index.
+const FORGET_UNREADABLE: &str = "DELETE FROM inbound_messages WHERE space = $1 AND hook_id = $2 AND state IN ('unmapped', 'unreadable', 'failed') AND state = 'unreadable' AND id <= (SELECT id FROM inbound_messages WHERE space = $1 AND hook_id = $2 AND state IN ('unmapped', 'unreadable', 'failed') AND state = 'unreadable' ORDER BY id DESC LIMIT 1 OFFSET $3)";
 
 struct Keep {
     hook: InboundHookId,
     body: String,
+    state: MessageState,
+    detail: String,
+    content_type: Option<String>,
+}
+
+impl Keep {
+    fn readable(hook: InboundHookId, payload: &Value) -> Self {
+        Self { hook, body: payload.to_string(), state: MessageState::Waiting, detail: String::new(), content_type: None }
+    }
+
+    fn unreadable(hook: InboundHookId, Unreadable { mut detail, content_type, mut text }: Unreadable) -> Self {
+        if text.len() > UNREADABLE_BYTES_MAX {
+            text.truncate(text.floor_char_boundary(UNREADABLE_BYTES_MAX));
+            detail.push_str(" Its first 64 KiB are kept.");
+        }
+        let content_type = content_type.chars().take(CONTENT_TYPE_LEN_MAX).collect();
+        Self { hook, body: json!(text).to_string(), state: MessageState::Unreadable, detail, content_type: Some(content_type) }
+    }
 }
 
 impl Act for Keep {
@@ -258,12 +320,25 @@ impl Act for Keep {
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<InboundMessageId> {
         let id: InboundMessageId = work.mint.id();
+        let space = work.context.space;
         work.tx
             .push(
-                "INSERT INTO inbound_messages (space, id, hook_id, body, state, detail, received_at) VALUES ($1, $2, $3, $4, 'waiting', '', $5)",
-                &[work.context.space.into(), id.uuid().into(), self.hook.uuid().into(), self.body.as_str().into(), work.context.now.ms().into()],
+                "INSERT INTO inbound_messages (space, id, hook_id, body, state, detail, received_at, content_type) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                &[
+                    space.into(),
+                    id.uuid().into(),
+                    self.hook.uuid().into(),
+                    self.body.as_str().into(),
+                    self.state.as_str().into(),
+                    self.detail.as_str().into(),
+                    work.context.now.ms().into(),
+                    self.content_type.as_deref().into(),
+                ],
             )
             .await?;
+        if self.state == MessageState::Unreadable {
+            work.tx.push(FORGET_UNREADABLE, &[space.into(), self.hook.uuid().into(), (UNREADABLE_MAX as i64).into()]).await?;
+        }
         Ok(id)
     }
 }
@@ -299,20 +374,60 @@ async fn by_token(tx: &mut Tx<'_>, token_hash: &[u8; 32]) -> Result<Option<(Spac
 
 impl Engine {
     /// Takes in what was sent to a secret address: kept first, then decided upon.
-    pub async fn receive(&self, token: &str, payload: Value) -> Result<Message> {
+    pub async fn receive(&self, token: &str, received: Received) -> Result<Message> {
         let hash = workspace::hash(token);
         let Some((space, hook)) = self.read(move |tx| Box::pin(async move { by_token(tx, &hash).await })).await? else {
             return Err(Error::NotFound { what: "inbound hook" });
         };
-        let id = self.run(self.hook_context(space, &hook), Keep { hook: hook.id, body: payload.to_string() }).await?;
-        if !hook.paused {
-            self.decide_message(space, &hook, id, payload, None).await?;
-        }
+        let context = self.hook_context(space, &hook);
+        let id = match received {
+            Received::Unreadable(unreadable) => self.run(context, Keep::unreadable(hook.id, unreadable)).await?,
+            Received::Read(payload) => {
+                let id = self.run(context, Keep::readable(hook.id, &payload)).await?;
+                if !hook.paused {
+                    self.decide_message(space, &hook, id, payload, None).await?;
+                }
+                id
+            }
+        };
         self.read(move |tx| Box::pin(message(tx, space, id))).await
     }
 
     /// Makes a conversion of a message with the hook's mapping as it is now, unless it has come to one that counts.
     pub async fn retell(&self, space: Space, id: InboundMessageId) -> Result<Message> {
+        self.tell_again(space, id).await?;
+        self.read(move |tx| Box::pin(message(tx, space, id))).await
+    }
+
+    /// Tells again what came of nothing so far, oldest first, for a first order may make a second one count.
+    /// What is decided upon is not among them the next time, so that this can be asked again at any time.
+    pub async fn retell_undecided(&self, space: Space, hook: InboundHookId, since: Option<Timestamp>, after: Option<Cursor>) -> Result<Retold> {
+        let found = self
+            .read(move |tx| {
+                Box::pin(async move {
+                    get(tx, space, hook).await?;
+                    undecided(tx, space, hook, since, after).await
+                })
+            })
+            .await?;
+        let mut retold = Retold { next: found.next, ..Retold::default() };
+        for message in found.data {
+            let fate = match message.state {
+                MessageState::Unreadable => Fate::Settled(MessageState::Unreadable),
+                _ => self.tell_again(space, message.id).await?,
+            };
+            *match fate {
+                Fate::Converted => &mut retold.converted,
+                Fate::Settled(MessageState::Decided | MessageState::Waiting) => &mut retold.unmatched,
+                Fate::Settled(MessageState::Unmapped) => &mut retold.unmapped,
+                Fate::Settled(MessageState::Unreadable) => &mut retold.unreadable,
+                Fate::Settled(MessageState::Failed) => &mut retold.failed,
+            } += 1;
+        }
+        Ok(retold)
+    }
+
+    async fn tell_again(&self, space: Space, id: InboundMessageId) -> Result<Fate> {
         let (found, hook, counted) = self
             .read(move |tx| {
                 Box::pin(async move {
@@ -326,11 +441,12 @@ impl Engine {
                 })
             })
             .await?;
-        if counted {
-            return Ok(found);
+        match found.state {
+            _ if counted => Ok(Fate::Converted),
+            // A mapping changes nothing about it.
+            MessageState::Unreadable => Ok(Fate::Settled(MessageState::Unreadable)),
+            _ => self.decide_message(space, &hook, id, found.payload, found.signal_id).await,
         }
-        self.decide_message(space, &hook, id, found.payload, found.signal_id).await?;
-        self.read(move |tx| Box::pin(message(tx, space, id))).await
     }
 
     /// Decides on messages that were kept when the process was killed. Called by the clock.
@@ -350,8 +466,10 @@ impl Engine {
         self.context(space, &hook.id.to_string(), "hook")
     }
 
-    async fn decide_message(&self, space: Space, hook: &Hook, id: InboundMessageId, payload: Value, before: Option<SignalId>) -> Result<()> {
-        let settle = |state, detail: String, signal| self.run(self.hook_context(space, hook), Settle { id, state, detail, signal });
+    async fn decide_message(&self, space: Space, hook: &Hook, id: InboundMessageId, payload: Value, before: Option<SignalId>) -> Result<Fate> {
+        let settle = async |state, detail: String, signal| {
+            self.run(self.hook_context(space, hook), Settle { id, state, detail, signal }).await.map(|()| Fate::Settled(state))
+        };
         let mapped = match hook.mapping.apply(&payload) {
             Ok(mapped) if mapped.names_a_lead() => mapped,
             Ok(_) => return settle(MessageState::Unmapped, "The mapping found no e-mail address, code, coupon or id in the payload.".into(), None).await,
@@ -360,12 +478,37 @@ impl Engine {
         let convert = Convert { replays: before, ..convert(hook, mapped, &payload) };
         let outcome = self.run(self.hook_context(space, hook), convert).await;
         match outcome {
-            Ok(answer) => settle(MessageState::Decided, String::new(), Some(answer.signal_id)).await,
+            Ok(answer) => {
+                let settled = settle(MessageState::Decided, String::new(), Some(answer.signal_id)).await?;
+                Ok(if answer.conversion.is_some() { Fate::Converted } else { settled })
+            }
             // The database is away: the message waits and is taken up again.
             Err(Error::Store(error)) => Err(error.into()),
             Err(error) => settle(MessageState::Failed, error.to_string(), None).await,
         }
     }
+}
+
+/// What telling a message came to.
+enum Fate {
+    /// There is a conversion of it.
+    Converted,
+    /// There is none.
+    Settled(MessageState),
+}
+
+/// How many messages are told again at once: some seconds at most, even where every commit is slow.
+pub const RETOLD_MAX: usize = 100;
+
+/// What telling messages again came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retold {
+    pub converted: usize,
+    pub unmatched: usize,
+    pub unmapped: usize,
+    pub unreadable: usize,
+    pub failed: usize,
+    pub next: Option<Cursor>,
 }
 
 /// Whether what a signal told counts, or did until it was refunded. A mended mapping may find another id, person

@@ -4,7 +4,7 @@
 //! | extractor | takes | in `#[utoipa::path]` |
 //! |---|---|---|
 //! | [`Body<T>`] | a JSON document | `request_body = T` |
-//! | [`BodyOrForm<T>`] | a JSON document or a form | `request_body(content((T = "application/json"), (T = "application/x-www-form-urlencoded")))` |
+//! | [`BodyOrForm<T>`] | a JSON document or a form | `request_body(content((T = "application/json"), (T = "application/x-www-form-urlencoded"), (T = "multipart/form-data")))` |
 //! | [`Payload`] | whatever another system sends | as for `BodyOrForm` |
 //! | [`Query<T>`] | the query string | `params(T)`, which derives `IntoParams` |
 //! | [`Path<T>`] | ids in the path | nothing for tuples: `Path((id,)): Path<(LeadId,)>` |
@@ -14,6 +14,7 @@
 //! utoipa leaves out silently what has no attribute; [`super::openapi::gaps`] finds most of it.
 
 use super::{Problem, plain, problem::FieldError};
+use crate::engine::inbound::{Received, Unreadable};
 use axum::{
     extract::{FromRequest, FromRequestParts, Request, rejection::PathRejection},
     http::{HeaderMap, HeaderName, Method, Uri, header, request::Parts},
@@ -54,16 +55,17 @@ pub struct Body<T, const BYTES_MAX: usize = BODY_BYTES_MAX> {
     pub raw_hash: [u8; 32],
 }
 
-/// A JSON document as in [`Body`], or a form whose names may have brackets: `properties[plan]=pro`.
+/// A JSON document as in [`Body`], or a form whose names may have brackets: `properties[plan]=pro`. Files are refused.
 #[derive(Debug, Clone)]
 pub struct BodyOrForm<T> {
     pub value: T,
     pub raw_hash: [u8; 32],
 }
 
-/// JSON or a form as another system sends it, which does not know us: nothing in it is refused or left out.
+/// JSON or a form as another system sends it, which does not know us: nothing in it is refused or left out,
+/// and what is neither is taken in as it is.
 #[derive(Debug, Clone)]
-pub struct Payload(pub Value);
+pub struct Payload(pub Received);
 
 /// The query string. Unknown parameters are refused, empty ones are absent, lists have commas.
 #[derive(Debug, Clone)]
@@ -98,14 +100,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for BodyOrForm<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let raw = Raw::read(request, BODY_BYTES_MAX).await?;
-        let value = match raw.media_type {
-            MediaType::Json => raw.json()?,
-            MediaType::Form => {
-                let node = plain::parse(&raw.bytes, true).map_err(invalid)?;
-                serde_path_to_error::deserialize(node).map_err(|error| invalid(explain(pointer(error.path()), &error.inner().to_string())))?
-            }
-            MediaType::Other => return Err(Problem::unsupported_media_type("application/json or application/x-www-form-urlencoded")),
+        let node = match &raw.media_type {
+            MediaType::Json => return Ok(Self { value: raw.json()?, raw_hash: raw.hash() }),
+            MediaType::Form => plain::parse(plain::pairs(&raw.bytes), true),
+            MediaType::Parts { boundary } => plain::parse(plain::parts(&String::from_utf8_lossy(&raw.bytes), boundary), true),
+            MediaType::Other => return Err(Problem::unsupported_media_type(READ)),
         };
+        let value =
+            serde_path_to_error::deserialize(node.map_err(invalid)?).map_err(|error| invalid(explain(pointer(error.path()), &error.inner().to_string())))?;
         Ok(Self { value, raw_hash: raw.hash() })
     }
 }
@@ -114,21 +116,38 @@ impl<S: Send + Sync> FromRequest<S> for Payload {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let boundary = request.headers().get(header::CONTENT_TYPE).and_then(|value| boundary(value.to_str().ok()?));
+        let content_type = request.headers().get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let raw = Raw::read(request, BODY_BYTES_MAX).await?;
-        match (raw.media_type, boundary) {
-            (MediaType::Form, _) => return Ok(Self(plain::payload(form_urlencoded::parse(&raw.bytes)))),
-            (_, Some(boundary)) => return Ok(Self(plain::payload(plain::parts(&String::from_utf8_lossy(&raw.bytes), &boundary)))),
-            _ => {}
-        }
+        let why = match &raw.media_type {
+            MediaType::Form => return Ok(Self(Received::Read(plain::payload(plain::pairs(&raw.bytes))))),
+            MediaType::Parts { boundary } => {
+                return Ok(Self(Received::Read(plain::payload(plain::parts(&String::from_utf8_lossy(&raw.bytes), boundary)))));
+            }
+            MediaType::Json => "The body is not JSON",
+            MediaType::Other => "The body is neither JSON nor a form",
+        };
         let bytes: &[u8] = if raw.bytes.is_empty() { b"{}" } else { &raw.bytes };
         // Some call their JSON text.
-        serde_json::from_slice(bytes).map(Self).map_err(|error| match raw.media_type {
-            MediaType::Json => Problem::malformed(format!("The body is not JSON: {error}.")),
-            _ => Problem::unsupported_media_type("application/json, application/x-www-form-urlencoded or multipart/form-data"),
-        })
+        Ok(Self(serde_json::from_slice(bytes).map_or_else(
+            |error| {
+                let sent_as = content_type.as_deref().map_or("without a Content-Type".to_owned(), |content_type| format!("as {content_type:?}"));
+                let detail = match raw.media_type {
+                    MediaType::Json => format!("{why}: {error}."),
+                    _ => format!("{why}; it was sent {sent_as}. Expected {READ}."),
+                };
+                Received::Unreadable(Unreadable {
+                    detail,
+                    content_type: content_type.unwrap_or_default(),
+                    text: String::from_utf8_lossy(&raw.bytes).into_owned(),
+                })
+            },
+            Received::Read,
+        )))
     }
 }
+
+/// What forms and documents may be sent as.
+const READ: &str = "application/json, application/x-www-form-urlencoded or multipart/form-data";
 
 /// What is between the parts of a form with files.
 fn boundary(content_type: &str) -> Option<String> {
@@ -143,7 +162,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let node = plain::parse(parts.uri.query().unwrap_or_default().as_bytes(), false).map_err(invalid)?;
+        let node = plain::parse(plain::pairs(parts.uri.query().unwrap_or_default().as_bytes()), false).map_err(invalid)?;
         serde_path_to_error::deserialize(node).map(Self).map_err(|error| {
             let FieldError { field, detail } = explain(pointer(error.path()), &error.inner().to_string());
             invalid(FieldError { field: field.trim_start_matches('/').to_owned(), detail: detail.replace("field", "parameter") })
@@ -249,22 +268,27 @@ struct Raw {
     bytes: Bytes,
 }
 
-#[derive(Clone, Copy)]
 enum MediaType {
     Json,
     Form,
+    /// A form with files.
+    Parts {
+        boundary: String,
+    },
     Other,
 }
 
 impl Raw {
     async fn read(request: Request, bytes_max: usize) -> Result<Self, Problem> {
-        let content_type = request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default().to_ascii_lowercase());
-        let essence = content_type.as_deref().map(|value| value.split(';').next().unwrap_or_default().trim());
+        let content_type = request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+        let essence = content_type.map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        let boundary = content_type.and_then(boundary);
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let media_type = match essence {
-            Some("application/json") => MediaType::Json,
-            Some("application/x-www-form-urlencoded") => MediaType::Form,
-            Some(other) if other.starts_with("application/") && other.ends_with("+json") => MediaType::Json,
+        let media_type = match (essence.as_deref(), boundary) {
+            (Some("application/json"), _) => MediaType::Json,
+            (Some("application/x-www-form-urlencoded"), _) => MediaType::Form,
+            (_, Some(boundary)) => MediaType::Parts { boundary },
+            (Some(other), _) if other.starts_with("application/") && other.ends_with("+json") => MediaType::Json,
             _ => MediaType::Other,
         };
         let no_type = essence.is_none();
@@ -693,6 +717,17 @@ mod tests {
         assert_eq!(status, 200, "{seen}");
         assert_eq!((&seen["amount"], &seen["kind"], &seen["properties"]), (&json!(12), &json!("order"), &json!({"plan": "pro", "n": ""})));
         assert_eq!(send("POST", "/both", JSON, "{\"email\":\"a@b\"}").await.0, 200);
+        // In parts, it is the same form; a file is none of its values.
+        let parts = &[("content-type", "Multipart/Form-Data; charset=utf-8; boundary=\"x-Y\"")];
+        let part = |head: &str, value: &str| format!("--x-Y\r\nContent-Disposition: form-data; {head}\r\n\r\n{value}\r\n");
+        let fields = ["email a@b", "amount 12", "kind order", "name ", "properties[plan] pro", "properties[n] "];
+        let fields: String = fields.iter().map(|field| field.split_once(' ').unwrap()).map(|(name, value)| part(&format!("name=\"{name}\""), value)).collect();
+        assert_eq!(send("POST", "/both", parts, &(fields.clone() + "--x-Y--\r\n")).await, (200, seen));
+        let file = part("name=\"cv\"; filename=\"cv.pdf\"", "%PDF");
+        let found = refused("POST", "/both", parts, &(fields + &file + "--x-Y--\r\n")).await;
+        assert_eq!(found, (422, "cv".to_owned(), "Expected a text, found a file.".to_owned()));
+        assert_eq!(refused("POST", "/both", parts, "no parts").await.1, "/email");
+        assert_eq!(refused("POST", "/both", &[("content-type", "multipart/form-data")], "no boundary").await.0, 415);
         let refusals = [
             ("email=a@b&amount=x", "/amount", "Expected a whole number, 0 or more."),
             ("email=a@b&mail=x", "/mail", "There is no such field; the fields are email, name, amount, kind, properties, items."),

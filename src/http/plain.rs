@@ -23,12 +23,28 @@ pub(super) enum Node {
     Object(BTreeMap<String, Node>),
 }
 
-/// Reads `a=1&b=2`. With `brackets`, `a[b]=1` is a member of `a`.
-pub(super) fn parse(text: &[u8], brackets: bool) -> Result<Node, FieldError> {
+/// A field of a form.
+pub(super) struct Field<'a> {
+    pub name: Cow<'a, str>,
+    /// Of a file, its name.
+    pub value: Cow<'a, str>,
+    pub is_file: bool,
+}
+
+/// The fields of `a=1&b=2`.
+pub(super) fn pairs(text: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    form_urlencoded::parse(text).map(|(name, value)| Field { name, value, is_file: false })
+}
+
+/// Nests fields by their names. With `brackets`, `a[b]=1` is a member of `a`.
+pub(super) fn parse<'a>(fields: impl Iterator<Item = Field<'a>>, brackets: bool) -> Result<Node, FieldError> {
     let mut root = BTreeMap::new();
-    for (number, (name, value)) in form_urlencoded::parse(text).enumerate() {
+    for (number, Field { name, value, is_file }) in fields.enumerate() {
         if number >= PAIRS_MAX {
             return Err(FieldError { field: String::new(), detail: format!("Expected at most {PAIRS_MAX} values.") });
+        }
+        if is_file {
+            return Err(FieldError { field: name.into_owned(), detail: "Expected a text, found a file.".into() });
         }
         let path: Vec<&str> = match brackets {
             true => name.split('[').map(|part| part.strip_suffix(']').unwrap_or(part)).collect(),
@@ -59,9 +75,9 @@ fn insert(object: &mut BTreeMap<String, Node>, path: &[&str], value: String) -> 
 }
 
 /// A form of somebody else: nested where names have brackets, a list where a name is there more than once.
-pub(super) fn payload<'a>(fields: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Value {
+pub(super) fn payload<'a>(fields: impl Iterator<Item = Field<'a>>) -> Value {
     let mut root = Map::new();
-    for (name, value) in fields {
+    for Field { name, value, .. } in fields {
         let path: Vec<&str> = name.splitn(DEPTH_MAX + 1, '[').map(|part| part.strip_suffix(']').unwrap_or(part)).collect();
         if path.len() > DEPTH_MAX || !put(&mut root, &path, &value) {
             // It does not fit in beside the others: it is kept by its whole name.
@@ -71,15 +87,16 @@ pub(super) fn payload<'a>(fields: impl Iterator<Item = (Cow<'a, str>, Cow<'a, st
     Value::Object(root)
 }
 
-/// The fields of a form with files (RFC 7578): of a file it has the name.
-pub(super) fn parts<'a>(body: &'a str, boundary: &str) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
+/// The fields of a form with files (RFC 7578).
+pub(super) fn parts<'a>(body: &'a str, boundary: &str) -> impl Iterator<Item = Field<'a>> {
     let delimiter = format!("--{boundary}");
     let parts: Vec<_> = body.split(delimiter.as_str()).skip(1).take_while(|part| !part.starts_with("--")).collect();
     parts.into_iter().filter_map(|part| {
         let (head, value) = part.split_once("\r\n\r\n")?;
         let quoted = |name: &str| head.split_once(name)?.1.split_once('"').map(|(text, _)| text);
-        let value = quoted("; filename=\"").unwrap_or_else(|| value.strip_suffix("\r\n").unwrap_or(value));
-        Some((quoted("; name=\"")?.into(), value.into()))
+        let file = quoted("; filename=\"");
+        let value = file.unwrap_or_else(|| value.strip_suffix("\r\n").unwrap_or(value));
+        Some(Field { name: quoted("; name=\"")?.into(), value: value.into(), is_file: file.is_some() })
     })
 }
 

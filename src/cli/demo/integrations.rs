@@ -204,7 +204,7 @@ impl Stage<'_> {
             order("SO-1044", json!({"email": "ines.carvalho@example.com"}), "twenty"),
             order("SO-1041", json!({"email": "nora.lindqvist@example.com"}), "49.00"),
         ] {
-            match self.engine.receive(&token, payload).await {
+            match self.engine.receive(&token, inbound::Received::Read(payload)).await {
                 Ok(_) | Err(Error::Conflict { .. } | Error::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
