@@ -159,6 +159,7 @@ const LOOP = 'wfLoop0000000001';
 const FILTERED = 'wfFiltered000001';
 const ACTIONS = 'wfActions0000001';
 const FAULTS = 'wfFaults00000001';
+const REWARD = 'wfReward00000001';
 const lenient = (node) => ({ ...node, onError: 'continueRegularOutput' });
 
 const own = [
@@ -173,6 +174,10 @@ const own = [
 	]),
 	chain(FILTERED, 'New referrals of one source', [
 		trigger('Joined', '11111111-2222-4333-8444-555555555502', { events: ['lead.created', 'reward.issued'], campaign: picked('', 'list'), source: picked('trade-fair', 'id') }),
+		{ name: 'Nothing', type: 'n8n-nodes-base.noOp', typeVersion: 1, parameters: {} },
+	]),
+	chain(REWARD, 'Points to give', [
+		trigger('To give', '11111111-2222-4333-8444-555555555506', { events: ['reward.issuing', 'reward.issued'], reward: picked(definition('Points')) }),
 		{ name: 'Nothing', type: 'n8n-nodes-base.noOp', typeVersion: 1, parameters: {} },
 	]),
 	chain(ACTIONS, 'Every action', [hook('every-action', '11111111-2222-4333-8444-555555555503'), ...steps.map(([node]) => node)]),
@@ -199,6 +204,7 @@ const tools = {
 	settings: { executionOrder: 'v1' },
 };
 
+const REPORTER = { id: 'goodwordCred0002', name: 'Goodword, to report only' };
 const SMTP = { id: 'smtpCred00000001', name: 'SMTP' };
 
 /** A template with credentials, and what cannot be reached from here put into our hands. */
@@ -240,23 +246,24 @@ const templates = {
 
 const credentialRows = [
 	{ ...CREDENTIAL, type: 'goodwordApi', data: { serverUrl: `${goodword.url}/`, apiKey: goodword.liveKey } },
+	{ ...REPORTER, type: 'goodwordApi', data: { serverUrl: goodword.url, apiKey: (await goodword.post('/v1/api-keys', { name: 'reporter', scopes: ['report'] })).secret } },
 	{ ...SMTP, type: 'smtp', data: { host: '127.0.0.1', port: sink.smtpPort, secure: false, disableStartTls: true, user: '', password: '' } },
 ];
 
 const nodeType = (name) => ({ name: `n8n-nodes-goodword.${name}`, version: 1 });
-const search = async (node, method, at, { filter, parameters = {} } = {}) => {
+const search = async (node, method, at, { filter, parameters = {}, credential = CREDENTIAL } = {}) => {
 	const answer = await n8n.rest('POST', '/dynamic-node-parameters/resource-locator-results', {
 		path: `parameters.${at}`,
 		methodName: method,
 		nodeTypeAndVersion: nodeType(node),
 		currentNodeParameters: parameters,
-		credentials: { goodwordApi: CREDENTIAL },
+		credentials: { goodwordApi: credential },
 		...(filter ? { filter } : {}),
 	});
 	return answer.results;
 };
 
-const triggers = [LOOP, FILTERED, templates['slack-notice'], templates['crm-push'], templates['reward-thank-you-mail']];
+const triggers = [LOOP, FILTERED, REWARD, templates['slack-notice'], templates['crm-push'], templates['reward-thank-you-mail']];
 const others = [ACTIONS, FAULTS, TOOLS, templates['stripe-payment-qualifies'], templates['typeform-qualifies']];
 
 /** n8n registers the addresses of workflows after it says that it is ready. */
@@ -287,15 +294,16 @@ async function allTests() {
 		await n8n.start();
 		await n8n.setUpOwner();
 		for (const id of [...triggers, ...others]) await n8n.api('POST', `/workflows/${id}/activate`);
-		const found = await until('5 endpoints', async () => {
+		const found = await until('an endpoint for each', async () => {
 			const rows = await goodword.endpoints();
-			return rows.length === 5 && rows;
+			return rows.length === triggers.length && rows;
 		}, 120);
 		const at = (uuid) => found.find((row) => row.url.includes(uuid));
 		assert.deepEqual(at('555555555501').event_types, ['lead.qualified']);
 		assert.equal(at('555555555501').campaign_id, spring.id);
 		assert.equal(at('555555555502').person_source, 'trade-fair');
 		assert.equal(at('555555555502').source, 'n8n');
+		assert.equal(at('555555555506').reward_definition_id, definition('Points'));
 	});
 
 	await tests.run('the credential test: ok with the key, not ok with another, not ok elsewhere', async () => {
@@ -423,6 +431,19 @@ async function allTests() {
 		assert.deepEqual([...new Set(events.map((event) => event.data.lead?.source))], ['trade-fair']);
 	});
 
+	await tests.run('a trigger with a reward hears of that reward only', async () => {
+		const runs = await until('what was issued', async () => {
+			const rows = await n8n.executions(REWARD);
+			return rows.some((row) => JSON.stringify(row.data).includes('reward.issued')) && rows;
+		});
+		assert.deepEqual([...new Set(runs.map((row) => N8n.items(row, 'To give')[0].data.reward.name))], ['Points']);
+		// The server does not even send the others.
+		const { id } = (await goodword.endpoints()).find((row) => row.reward_definition_id);
+		const told = (await goodword.get(`/v1/endpoints/${id}/deliveries?limit=100`)).data;
+		const events = await Promise.all(told.map((row) => goodword.get(`/v1/events/${row.event_id}`)));
+		assert.deepEqual([...new Set(events.map((event) => event.data.reward.name))], ['Points']);
+	});
+
 	await tests.run('template: a Slack message for every new referral', async () => {
 		const message = await until('the message', () => sink.received.find((row) => row.path === '/slack' && row.body.text.includes('fair@example.com')));
 		assert.equal(message.body.text, 'fair@example.com has joined “Spring”, referred by Priya Shah-Lee.');
@@ -489,11 +510,25 @@ async function allTests() {
 		assert.ok(!runs.includes('evt_forged'));
 	});
 
+	await tests.run('a test of the endpoint arrives, is answered 200, and starts nothing', async () => {
+		for (const { id } of await goodword.endpoints()) {
+			const { delivery_id } = await goodword.post(`/v1/endpoints/${id}/test`);
+			await until('the test is taken', async () => (await goodword.get(`/v1/deliveries/${delivery_id}`)).state === 'delivered');
+		}
+		// What comes after is run, so what came before would have been.
+		await goodword.post('/v1/leads', { code: 'PRIYA24', email: 'after-the-test@example.com' });
+		await until('the next message', () => sink.received.some((row) => row.path === '/slack' && row.body.text.includes('after-the-test@example.com')));
+		const runs = await Promise.all(triggers.map((id) => n8n.executions(id)));
+		assert.ok(!JSON.stringify(runs).includes('endpoint.tested'));
+	});
+
 	await tests.run('drop-downs: campaigns, definitions, sources, people and rewards from the server, with search', async () => {
 		const names = (rows) => rows.map((row) => row.name);
 		assert.deepEqual(names(await search('goodword', 'getCampaigns', 'campaign', { filter: 'part' })), ['Partners']);
 		assert.ok((await search('goodwordTrigger', 'getCampaigns', 'campaign')).length >= 2);
+		assert.deepEqual(names(await search('goodword', 'getCampaigns', 'campaign', { filter: 'part', credential: REPORTER })), ['Partners'], 'also for a key that only reports');
 		const parameters = { campaign: inSpring };
+		assert.deepEqual(names(await search('goodwordTrigger', 'getRewardDefinitions', 'reward', { filter: 'poi', parameters })), ['Points']);
 		assert.deepEqual(names(await search('goodword', 'getRewardDefinitions', 'definition', { filter: 'poi', parameters })), ['Points']);
 		assert.deepEqual(names(await search('goodwordTrigger', 'getSources', 'source', { filter: 'TRADE' })), ['trade-fair']);
 		assert.match(names(await search('goodword', 'getLeads', 'leadId', { filter: 'zoe' }))[0], /zoe@example\.com · Spring/);
@@ -532,7 +567,7 @@ async function allTests() {
 			await n8n.api('POST', `/workflows/${FILTERED}/deactivate`);
 			await n8n.api('POST', `/workflows/${FILTERED}/activate`);
 		}
-		await until('5 endpoints', async () => (await goodword.endpoints()).length === 5, 60);
+		await until('an endpoint for each', async () => (await goodword.endpoints()).length === triggers.length, 60);
 		await activeAgain();
 	});
 

@@ -13,6 +13,7 @@ const require = createRequire(import.meta.url);
 const here = import.meta.dirname;
 const { refusal } = require('../dist/nodes/Goodword/signature.js');
 const { Goodword } = require('../dist/nodes/Goodword/Goodword.node.js');
+const { NodeHelpers } = require('n8n-workflow');
 const { GoodwordTrigger } = require('../dist/nodes/Goodword/GoodwordTrigger.node.js');
 const tests = new Tests();
 
@@ -62,6 +63,34 @@ await tests.run('what was changed, is old, is from the future or is not signed i
 	assert.match(refusal('', { ...message, signature: `v1,${empty}` }, now), /no secret/);
 });
 
+// ---------------------------------------------------------------- the trigger
+
+/** What the trigger makes of an event that the server has signed. */
+async function started(events, type) {
+	const body = JSON.stringify({ type });
+	const id = 'evt_1';
+	const timestamp = String(Math.floor(Date.now() / 1000));
+	const signature = createHmac('sha256', Buffer.from(secret.slice('whsec_'.length), 'base64')).update(`${id}.${timestamp}.${body}`).digest('base64');
+	const answer = await new GoodwordTrigger().webhook.call({
+		getWorkflowStaticData: () => ({ secret }),
+		getHeaderData: () => ({ 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': `v1,${signature}` }),
+		getRequestObject: () => ({ rawBody: Buffer.from(body) }),
+		getBodyData: () => JSON.parse(body),
+		getNodeParameter: (name) => ({ events })[name],
+		helpers: { returnJsonArray: (json) => [{ json }] },
+	});
+	// n8n answers 200 by itself where the node has not answered.
+	assert.equal(answer.noWebhookResponse, undefined);
+	return answer.workflowData?.[0].map(({ json }) => json.type);
+}
+
+await tests.run('events that were asked for start the workflow, and nothing else does: no test of the endpoint', async () => {
+	assert.deepEqual(await started(['lead.created', 'lead.qualified'], 'lead.qualified'), ['lead.qualified']);
+	assert.equal(await started(['lead.created'], 'endpoint.tested'), undefined);
+	assert.equal(await started(['lead.created'], 'lead.qualified'), undefined);
+	assert.deepEqual(await started(['endpoint.tested'], 'endpoint.tested'), ['endpoint.tested']);
+});
+
 // ---------------------------------------------------------------- templates
 
 const descriptions = {
@@ -71,10 +100,14 @@ const descriptions = {
 
 /** The properties of a node that its editor would show with these parameters. */
 function shown(description, parameters) {
-	const value = (name) => parameters[name] ?? description.properties.find((each) => each.name === name)?.default;
-	return description.properties.filter(({ displayOptions }) =>
-		Object.entries(displayOptions?.show ?? {}).every(([name, values]) => values.includes(value(name))));
+	const values = Object.fromEntries(description.properties.map(({ name, default: value }) => [name, parameters[name] ?? value]));
+	return description.properties.filter((property) => NodeHelpers.displayParameter(values, property, null, description));
 }
+
+await tests.run('the trigger asks for a reward where all its events are about rewards', () => {
+	const asks = (...events) => shown(descriptions['n8n-nodes-goodword.goodwordTrigger'], { events }).some(({ name }) => name === 'reward');
+	assert.deepEqual([asks('reward.issued'), asks('reward.issuing', 'reward.failed'), asks('reward.issued', 'lead.created'), asks('lead.created')], [true, true, false, false]);
+});
 
 const examples = fs.readdirSync(path.join(here, '../examples'));
 for (const name of examples) {
@@ -143,11 +176,11 @@ for (const { displayOptions, options } of operations) {
 }
 
 await tests.run('drop-downs and trigger ask what the API has', () => {
-	for (const address of ['/v1/me', '/v1/event-types', '/v1/statistics/series', '/v1/reward-definitions', '/v1/endpoints/{id}']) {
+	for (const address of ['/v1/me', '/v1/event-types', '/v1/campaigns/names', '/v1/statistics/series', '/v1/reward-definitions', '/v1/endpoints/{id}']) {
 		assert.ok(openapi.paths[address]?.get, address);
 	}
 	const taken = members(openapi.paths['/v1/endpoints'].post.requestBody.content['application/json'].schema);
-	for (const name of ['url', 'event_types', 'campaign_id', 'person_source', 'source', 'description']) assert.ok(taken.includes(name), name);
+	for (const name of ['url', 'event_types', 'campaign_id', 'person_source', 'reward_definition_id', 'source', 'description']) assert.ok(taken.includes(name), name);
 });
 
 console.log(`${tests.passed} passed, ${tests.failed} failed`);

@@ -9,7 +9,7 @@ import {
 } from 'n8n-workflow';
 
 import { modes } from './descriptions/common';
-import { getCampaigns, getEventTypes, getSources } from './search';
+import { getCampaigns, getEventTypes, getRewardDefinitions, getSources } from './search';
 import { refusal } from './signature';
 import { apiRequest } from './transport';
 
@@ -29,6 +29,7 @@ function wanted(this: IHookFunctions) {
 		event_types: this.getNodeParameter('events') as string[],
 		campaign_id: filter('campaign'),
 		person_source: filter('source'),
+		reward_definition_id: filter('reward'),
 	};
 }
 
@@ -76,11 +77,21 @@ export class GoodwordTrigger implements INodeType {
 				description: 'Only events about people who came from there. Leave empty for all.',
 				...modes('getSources', 'link'),
 			},
+			{
+				displayName: 'Reward',
+				name: 'reward',
+				type: 'resourceLocator',
+				default: { mode: 'list', value: '' },
+				description: 'Only events about this reward. Leave empty for all.',
+				...modes('getRewardDefinitions', 'rdf_01jd3x5w8me4qv9c2t7k6hz0ab'),
+				// Where every chosen event is about a reward: the others are about none, and would never come.
+				displayOptions: { show: { events: [{ _cnd: { startsWith: 'reward.' } }] } },
+			},
 		],
 	};
 
 	methods = {
-		listSearch: { getCampaigns, getSources },
+		listSearch: { getCampaigns, getRewardDefinitions, getSources },
 		loadOptions: { getEventTypes },
 	};
 
@@ -100,6 +111,7 @@ export class GoodwordTrigger implements INodeType {
 					kept.url === want.url &&
 					(found.campaign_id ?? null) === want.campaign_id &&
 					(found.person_source ?? null) === want.person_source &&
+					(found.reward_definition_id ?? null) === want.reward_definition_id &&
 					sorted(found.event_types) === sorted(want.event_types)
 				);
 			},
@@ -149,6 +161,9 @@ export class GoodwordTrigger implements INodeType {
 			this.getResponseObject().status(401).json({ message: refused }).end();
 			return { noWebhookResponse: true };
 		}
-		return { workflowData: [this.helpers.returnJsonArray(this.getBodyData())] };
+		const event = this.getBodyData();
+		// The test of an endpoint comes unasked, and the person in it is invented. n8n answers it with 200.
+		if (!(this.getNodeParameter('events') as string[]).includes(event.type as string)) return {};
+		return { workflowData: [this.helpers.returnJsonArray(event)] };
 	}
 }

@@ -46,14 +46,15 @@ const person = (row: IDataObject) => {
 	return [name === email ? email : `${name} (${email})`, campaign].filter(Boolean).join(' · ');
 };
 
+const named = (row: IDataObject) => row.name as string;
+
+/** Every key may ask for the names, also one that only reports. */
 export async function getCampaigns(
 	this: ILoadOptionsFunctions,
 	filter?: string,
 	cursor?: string,
 ): Promise<INodeListSearchResult> {
-	const label = (row: IDataObject) =>
-		row.status === 'live' ? (row.name as string) : `${row.name as string} (${row.status as string})`;
-	return await page.call(this, '/campaigns', label, query(filter, cursor));
+	return await page.call(this, '/campaigns/names', named, query(filter, cursor));
 }
 
 export async function getReferrers(
@@ -90,7 +91,7 @@ export async function getRewardDefinitions(
 	filter?: string,
 ): Promise<INodeListSearchResult> {
 	const qs = { ...(filter ? { search: filter } : {}), ...chosenCampaign.call(this) };
-	return await page.call(this, '/reward-definitions', (row) => row.name as string, qs);
+	return await page.call(this, '/reward-definitions', named, qs);
 }
 
 /** The sources that people have come from so far. */
