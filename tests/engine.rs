@@ -1087,6 +1087,37 @@ async fn what_happened_before_a_pause_still_counts_when_it_is_told_later() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_during_a_pause_does_not_count_whenever_it_is_told() {
+    on_both(async |app| {
+        let campaign = app.campaign(json!({})).await;
+        let leads = campaign.referrer("priya@example.com").await.leads(3).await;
+        let tell = async |lead: &TestLead, id: &str, at| campaign.convert(Convert { occurred_at: Some(at), ..lead.order(id, "10.00 EUR") }).await;
+        let mut during = Vec::new();
+        for away in [CampaignStatus::Paused, CampaignStatus::Ended] {
+            app.pass_days(1).await;
+            campaign.set_status(away).await;
+            let from = app.now();
+            app.pass_days(1).await;
+            during.push((app.now(), from));
+            assert_eq!(tell(&leads[0], away.as_str(), app.now()).await.why.reason, Reason::CampaignLive);
+            app.pass_days(1).await;
+            campaign.set_status(CampaignStatus::Live).await;
+            app.pass_days(1).await;
+        }
+        for (i, (at, from)) in during.into_iter().enumerate() {
+            let told = tell(&leads[1], &format!("told-{i}"), at).await;
+            assert_eq!((told.outcome, told.why.reason), (Outcome::Ignored, Reason::CampaignLive));
+            assert_eq!(check(&told.checks, Reason::CampaignLive).found, format!("not live from {from} until {}", from.plus_days(2)));
+            assert!(tell(&leads[2], &format!("before-{i}"), from.plus_ms(-1)).await.outcome != Outcome::Ignored);
+        }
+        // Somebody who looks at the lead again decides by how things stand today, as the next step says.
+        assert!(leads[1].recheck().await.qualified);
+        app.check_statistics().await;
+    })
+    .await;
+}
+
 // ---------------------------------------------------------------- records
 
 #[tokio::test(flavor = "multi_thread")]

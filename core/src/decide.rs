@@ -83,8 +83,10 @@ impl Decision {
 #[derive(Debug, Clone, Copy)]
 pub struct CampaignFacts<'a> {
     pub status: CampaignStatus,
-    /// When the status was last changed. Before that the campaign counts as live.
+    /// When the status was last changed. Before that the campaign counts as live, but for its pauses.
     pub status_since: Timestamp,
+    /// When it was not live and later was again: from, until.
+    pub pauses: &'a [(Timestamp, Timestamp)],
     pub settings: &'a CampaignSettings,
 }
 
@@ -109,9 +111,14 @@ pub struct ReferrerFacts {
 
 /// Checks that the campaign took part in the world at that time.
 fn campaign_checks(campaign: CampaignFacts<'_>, at: Timestamp, checks: &mut Vec<Check>) {
+    let pause = campaign.pauses.iter().find(|(from, until)| *from <= at && at < *until);
     let live = campaign.status == CampaignStatus::Live || (campaign.status != CampaignStatus::Draft && at < campaign.status_since);
-    let found = if live { "live".to_owned() } else { format!("{} since {}", campaign.status.as_str(), campaign.status_since) };
-    checks.push(Check::new(Reason::CampaignLive, live, "live", found));
+    let found = match pause {
+        Some((from, until)) => format!("not live from {from} until {until}"),
+        None if live => "live".to_owned(),
+        None => format!("{} since {}", campaign.status.as_str(), campaign.status_since),
+    };
+    checks.push(Check::new(Reason::CampaignLive, live && pause.is_none(), "live", found));
     if let Some(start) = campaign.settings.starts_at {
         checks.push(Check::new(Reason::CampaignStarted, at >= start, format!("not before {start}"), at.to_string()));
     }

@@ -39,7 +39,7 @@ fn forever<T>(value: T) -> &'static T {
 }
 
 fn live(settings: &CampaignSettings) -> CampaignFacts<'_> {
-    CampaignFacts { status: CampaignStatus::Live, status_since: days(-100), settings }
+    CampaignFacts { status: CampaignStatus::Live, status_since: days(-100), pauses: &[], settings }
 }
 
 fn active() -> ReferrerFacts {
@@ -222,6 +222,16 @@ fn what_was_true_at_the_time_of_the_event_counts() {
     }
     let draft = |f: &mut QualifyFacts<'static>| f.campaign.status = CampaignStatus::Draft;
     assert_eq!(at(days(-5), &draft).reason, Reason::CampaignLive, "before it was a draft there was nothing");
+
+    for status in [CampaignStatus::Live, CampaignStatus::Paused, CampaignStatus::Ended] {
+        let pauses = forever([(days(-8), days(-7)), (days(-6), days(-4))]);
+        let paused = |f: &mut QualifyFacts<'static>| (f.campaign.status, f.campaign.status_since, f.campaign.pauses) = (status, days(-2), pauses);
+        for (moment, live) in [(days(-6).plus_ms(-1), true), (days(-6), false), (days(-4).plus_ms(-1), false), (days(-4), true), (days(-8), false)] {
+            assert_eq!(at(moment, &paused).outcome == Outcome::Applied, live, "{moment}");
+        }
+        let found = check(&at(days(-5), &paused).checks, Reason::CampaignLive).found.clone();
+        assert_eq!(found, format!("not live from {} until {}", days(-6), days(-4)));
+    }
 
     let suspended = |f: &mut QualifyFacts<'static>| f.referrer.suspended_at = Some(days(-2));
     assert_eq!(at(days(-2).plus_ms(-1), &suspended).outcome, Outcome::Applied);
@@ -640,10 +650,10 @@ proptest! {
     #[test]
     fn every_join_is_explained(
         settings in any_settings(), referrer in any_referrer(), status in prop::sample::select(CampaignStatus::ALL.to_vec()), status_since in instant(), at in instant(),
-        same_person: bool, existing in prop::option::of(prop::sample::select(vec![Existing::ReferrerOnly, Existing::LeadOfSame, Existing::LeadOfOther])),
+        pauses in prop::collection::vec((instant(), instant()), 0..3), same_person: bool, existing in prop::option::of(prop::sample::select(vec![Existing::ReferrerOnly, Existing::LeadOfSame, Existing::LeadOfOther])),
         missing: bool, link_used_at in prop::option::of(instant()), force: bool, circular: bool, qualified: bool,
     ) {
-        let campaign = CampaignFacts { status, status_since, settings: &settings };
+        let campaign = CampaignFacts { status, status_since, pauses: &pauses, settings: &settings };
         let facts = JoinFacts {
             campaign, at, referrer: referrer.clone(), same_person, existing, link_used_at, risk: Vec::new(),
             missing_fields: if missing { vec!["Phone".into()] } else { Vec::new() },
@@ -662,7 +672,7 @@ proptest! {
     #[test]
     fn every_signal_about_a_lead_is_explained(
         settings in any_settings(), referrer in any_referrer(), campaign_status in prop::sample::select(CampaignStatus::ALL.to_vec()), status_since in instant(),
-        lead_status in prop::sample::select(vec![LeadStatus::Pending, LeadStatus::Qualified, LeadStatus::Rejected]), joined_at in instant(), at in instant(),
+        pauses in prop::collection::vec((instant(), instant()), 0..3), lead_status in prop::sample::select(vec![LeadStatus::Pending, LeadStatus::Qualified, LeadStatus::Rejected]), joined_at in instant(), at in instant(),
         direct: bool, kind in prop::sample::select(ConversionKind::ALL.to_vec()), amount in prop::option::of(money()), before in 0..=MAX_MINOR,
         verdict in prop::sample::select(vec![Verdict::True, Verdict::False, Verdict::Error("no such key".into())]),
         goals in prop::collection::vec(prop::sample::select(vec!["a".to_owned(), "b".into(), "c".into(), "d".into()]), 0..6),
@@ -672,7 +682,7 @@ proptest! {
             spent_minor: before + amount.map_or(0, |amount| amount.minor),
         };
         let facts = QualifyFacts {
-            campaign: CampaignFacts { status: campaign_status, status_since, settings: &settings },
+            campaign: CampaignFacts { status: campaign_status, status_since, pauses: &pauses, settings: &settings },
             lead: LeadFacts { id: lead_id(), status: lead_status, joined_at, qualified_at: None, risk: Vec::new() },
             referrer, at,
             evidence: if direct { Evidence::Direct } else { Evidence::Conversion(conversion) },

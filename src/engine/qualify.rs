@@ -13,7 +13,7 @@ use super::{
 use goodword_core::{
     campaign::{ConversionKind, Rule},
     condition::Verdict,
-    decide::{self, ConversionFacts, Decision, Evidence, LeadStatus, Occasion, Outcome, QualifyFacts, ReferrerFacts, RefundFacts},
+    decide::{self, CampaignFacts, ConversionFacts, Decision, Evidence, LeadStatus, Occasion, Outcome, QualifyFacts, ReferrerFacts, RefundFacts},
     explain::{Check, Reason},
     ids::{CampaignId, ConversionId, LeadId, SignalId},
     money::Money,
@@ -688,7 +688,7 @@ impl Act for Convert {
             if rule.minimum_spend.is_some() || !rule.goals.is_empty() { conversion::of_lead(work.tx, space, case.lead.id).await? } else { Vec::new() };
         rows.insert(rows.partition_point(|earlier| earlier.occurred_at <= row.occurred_at), row.clone());
         let verdict = work.ask(question(rule, &row).into_iter().collect())?.pop();
-        let qualification = case.consider(&row, &progress(&rows, None, rule), verdict.as_ref(), case.referrer.referrer_facts());
+        let qualification = case.consider(&row, &progress(&rows, None, rule), verdict.as_ref(), case.campaign.facts(), case.referrer.referrer_facts());
         let mut decision = qualification.decision;
         row.counts = qualification.counts;
         row.reason = decision.reason;
@@ -797,9 +797,16 @@ fn question(rule: &Rule, row: &ConversionRow) -> Option<Question> {
 
 impl Case {
     /// What the rule says of a conversion.
-    fn consider(&self, row: &ConversionRow, progress: &Progress, verdict: Option<&Verdict>, referrer: ReferrerFacts) -> decide::Qualification {
+    fn consider(
+        &self,
+        row: &ConversionRow,
+        progress: &Progress,
+        verdict: Option<&Verdict>,
+        campaign: CampaignFacts<'_>,
+        referrer: ReferrerFacts,
+    ) -> decide::Qualification {
         decide::qualify(&QualifyFacts {
-            campaign: self.campaign.facts(),
+            campaign,
             lead: lead_facts(&self.lead),
             referrer,
             at: row.occurred_at,
@@ -1012,7 +1019,7 @@ impl Act for Recheck {
 
 impl Case {
     /// Conversions that did not count when they were told may count by today's rule, and
-    /// as the referrer stands today.
+    /// as campaign and referrer stand today.
     async fn count_what_was_ignored(&self, work: &mut Work<'_, '_>, rows: &mut [ConversionRow], signal: &Signal) -> Result<bool> {
         let rule = &self.campaign.settings().rule;
         let ignored: Vec<usize> = (0..rows.len()).filter(|&i| !rows[i].counts && !rows[i].fully_refunded()).collect();
@@ -1021,7 +1028,8 @@ impl Case {
         for i in ignored {
             rows[i].counts = true;
             let referrer = ReferrerFacts { was_suspended: None, ..self.referrer.referrer_facts() };
-            let considered = self.consider(&rows[i], &progress(rows, None, rule), verdicts.next().as_ref(), referrer);
+            let campaign = CampaignFacts { pauses: &[], ..self.campaign.facts() };
+            let considered = self.consider(&rows[i], &progress(rows, None, rule), verdicts.next().as_ref(), campaign, referrer);
             let was = rows[i].reason;
             rows[i].counts = considered.counts;
             rows[i].reason = considered.decision.reason;
