@@ -729,6 +729,29 @@ async fn refunds_of_what_is_unknown_or_costs_nothing_are_answered() {
 // ---------------------------------------------------------------- rewards
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_commission_whose_cap_is_in_another_currency_is_not_given() {
+    on_both(async |app| {
+        let capped = json!({"type": "commission", "percent": 10, "cap": {"amount": "5.00", "currency": "EUR"}});
+        let campaign = app.campaign(json!({"rewards": [commission(10.0, json!({"value": capped, "auto_issue": true}))]})).await;
+        let leads = campaign.referrer("priya@example.com").await.leads(3).await;
+        let dollars = leads[0].buys("A-1", "1000000.00 USD").await;
+        assert!(dollars.qualified && dollars.rewards.is_empty(), "the lead is qualified all the same");
+        let told = check(&dollars.checks, Reason::CurrencyMatches);
+        assert_eq!((told.passed, told.expected.as_str(), told.found.as_str()), (Some(false), "EUR, the currency of the cap", "USD"));
+        assert_eq!(app.count_events("reward.skipped").await, 1);
+        assert_eq!(leads[1].buys("A-2", "1000000.00 EUR").await.rewards[0].amount, Some(money("5.00 EUR")));
+
+        // Nor does it get there by hand.
+        campaign.change_reward(json!({"auto_issue": false})).await;
+        leads[2].qualify().await;
+        let waits = campaign.rewards().await.remove(1);
+        assert!(matches!(waits.set_basis("1000000.00 USD").await, Err(Error::Invalid { field, .. }) if field == "/total_spend"));
+        assert_eq!(waits.set_basis("1000000.00 EUR").await.unwrap().amount, Some(money("5.00 EUR")));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_commission_without_an_amount_waits_for_its_total_spend() {
     on_both(async |app| {
         let share = commission(10.0, json!({"value": {"type": "commission", "percent": 10, "cap": {"amount": "8.00", "currency": "EUR"}}, "hold_days": 2}));

@@ -623,6 +623,9 @@ pub fn reward(candidate: &Candidate<'_>, facts: &RewardFacts<'_>) -> (RewardOutc
             format!("{} given", facts.given),
         ));
     }
+    if let (RewardValue::Commission { cap: Some(cap), .. }, Some(amount)) = (candidate.value, amount) {
+        checks.push(cap_matches(*cap, amount));
+    }
     if let (Some(budget), Some(amount)) = (facts.settings.budget, amount)
         && budget.amount.currency == amount.currency
     {
@@ -659,7 +662,12 @@ pub fn reward(candidate: &Candidate<'_>, facts: &RewardFacts<'_>) -> (RewardOutc
     (if reinstate { RewardOutcome::Reinstate(grant) } else { RewardOutcome::Give(grant) }, checks)
 }
 
-/// A share of the basis, at most the cap where the currencies agree.
+/// A cap in another currency says nothing of the share, and what nothing caps is not given.
+pub fn cap_matches(cap: Money, amount: Money) -> Check {
+    Check::new(Reason::CurrencyMatches, cap.currency == amount.currency, format!("{}, the currency of the cap", cap.currency), amount.currency.to_string())
+}
+
+/// A share of the basis, at most the cap where the currencies agree: [`cap_matches`].
 pub fn commission(percent: crate::money::Percent, cap: Option<Money>, basis: Money) -> Money {
     let share = percent.of(basis);
     match cap {

@@ -87,7 +87,7 @@ reasons! {
     ConversionKind = "The rule accepts only certain kinds of conversion.", "Add the kind to the rule if it should count.";
     ConversionWindow = "The conversion must happen within the rule's days after the lead joined.", "Widen the rule's window if it should count.";
     ConversionAfterJoining = "The conversion must not be earlier than the lead.", "Check the time of the conversion.";
-    CurrencyMatches = "The conversion must be in the rule's currency; amounts of different currencies are never added.", "Send the amount in the rule's currency.";
+    CurrencyMatches = "The amount must be in the currency of the rule's minimum, or of the commission's cap: different currencies never meet.", "Send the amount in that currency.";
     MinimumSpend = "The lead's spend within the window must reach the minimum.", "Wait for more conversions, or lower the minimum.";
     Condition = "The rule's condition must be true for the conversion's properties.", "Compare the condition with the properties that were sent.";
     Goals = "The goals of the rule must be reached in their order.", "Wait for the missing goals.";

@@ -469,6 +469,13 @@ fn rewards_by_example() {
     );
     let dollars = json!({"value": {"type": "fixed", "amount": {"amount": "10.00", "currency": "USD"}}});
     assert!(matches!(decide(dollars, budget(), None, &|f| f.budget_used_minor = 2_500).0, RewardOutcome::Give(_)), "a budget in euros says nothing of dollars");
+    let capped = |currency: &str| json!({"value": {"type": "commission", "percent": 10, "cap": {"amount": "5.00", "currency": currency}}});
+    let (outcome, checks) = decide(capped("USD"), plain(), Some(euros(100_000_000)), nothing);
+    assert_eq!(outcome, RewardOutcome::Skip(Reason::CurrencyMatches), "never without its cap");
+    let told = check(&checks, Reason::CurrencyMatches);
+    assert_eq!((told.expected.as_str(), told.found.as_str()), ("USD, the currency of the cap", "EUR"));
+    let (outcome, _) = decide(capped("EUR"), plain(), Some(euros(100_000_000)), nothing);
+    assert!(matches!(outcome, RewardOutcome::Give(grant) if grant.amount == Some(euros(500))));
     let (outcome, _) = decide(share(), budget(), Some(euros(9_999)), nothing);
     assert!(matches!(outcome, RewardOutcome::Give(grant) if grant.amount == Some(euros(1_000))), "9.999 rounds to 10.00");
 }

@@ -871,6 +871,9 @@ impl Act for SetBasis {
         if !matches!(case.row.state, RewardState::Due | RewardState::OnHold | RewardState::InReview | RewardState::Approved | RewardState::Failed) {
             return Err(Error::conflict(Reason::RewardState, format!("The reward is {}; its amount cannot change any more.", case.row.state.as_str())));
         }
+        if let Some(cap) = cap.filter(|cap| decide::cap_matches(*cap, self.basis).failed()) {
+            return Err(Error::Invalid { field: "/total_spend".into(), expected: format!("an amount in {}, the currency of the commission's cap", cap.currency) });
+        }
         let amount = decide::commission(percent, cap, self.basis);
         if case.row.basis == Some(self.basis) && case.row.amount == Some(amount) {
             return Ok(case.view());
