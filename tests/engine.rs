@@ -879,6 +879,82 @@ async fn what_is_recalled_on_its_way_is_taken_back_when_it_is_known_what_became_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_issued_for_a_count_that_is_lost_follows_the_policy_of_the_campaign() {
+    on_both(async |app| {
+        let steps = || json!({"type": "milestones", "steps": [{"count": 2}]});
+        for (cadence, policy) in [(steps(), "reverse"), (json!({"type": "every", "count": 2}), "reverse"), (steps(), "note")] {
+            let campaign = app.campaign(json!({"after_refund": policy, "rewards": [ten_euros(json!({"cadence": cadence, "auto_issue": true}))]})).await;
+            let leads = campaign.referrer("priya@example.com").await.leads(3).await;
+            for lead in &leads[..2] {
+                lead.qualify().await;
+            }
+            let reward = campaign.reward().await;
+            assert_eq!(reward.view.state, RewardState::Issued);
+            let noted = app.count_events("reward.refund_noted").await;
+            // The third lead, who was not needed for it, makes no difference.
+            leads[2].qualify().await;
+            assert!(leads[2].unqualify().await.rewards.is_empty());
+
+            let lost = leads[0].unqualify().await.rewards;
+            let after = reward.now().await;
+            let expected = if policy == "note" { (RewardState::Issued, None) } else { (RewardState::Reversed, Some(money("10.00 EUR"))) };
+            assert_eq!((lost.len(), after.state, after.reversed, after.why.reason), (1, expected.0, expected.1, Reason::LeadUnqualified));
+            assert!(leads[1].unqualify().await.rewards.is_empty(), "said once");
+
+            for lead in &leads {
+                lead.qualify().await;
+            }
+            let after = reward.now().await;
+            assert_eq!((after.state, after.why.reason), (RewardState::Issued, Reason::Done));
+            assert_eq!(campaign.rewards().await.len(), 1);
+            let kept: i64 = reward.history().await.iter().filter_map(|(_, amount)| *amount).sum();
+            assert_eq!(kept, 1000, "never paid twice");
+            for lead in &leads[..2] {
+                lead.unqualify().await;
+            }
+            let told = app.count_events("reward.refund_noted").await - noted;
+            assert_eq!(told, if policy == "note" { 2 } else { 0 }, "once each time that it was lost");
+        }
+        app.check_books().await;
+        app.check_statistics().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_its_way_for_a_count_that_is_lost_is_recalled() {
+    on_both(async |app| {
+        let external = ten_euros(json!({"cadence": {"type": "milestones", "steps": [{"count": 2}]}, "issuing": "external", "auto_issue": true}));
+        for (again, action, expected) in [
+            (false, RewardAction::Confirm, RewardState::Reversed),
+            (false, RewardAction::Fail, RewardState::Cancelled),
+            (true, RewardAction::Confirm, RewardState::Issued),
+        ] {
+            let campaign = app.campaign(json!({"rewards": [external]})).await;
+            let leads = campaign.referrer("priya@example.com").await.leads(2).await;
+            for lead in &leads {
+                lead.qualify().await;
+            }
+            let reward = campaign.reward().await;
+            // The lead in whose name it stands is qualified all the time.
+            leads[0].unqualify().await;
+            assert_eq!(reward.state().await, RewardState::Issuing, "nobody knows yet");
+            if again {
+                leads[0].qualify().await;
+            }
+            assert_eq!(reward.decide(action).await.state, expected);
+            if !again {
+                leads[0].qualify().await;
+                assert_eq!(reward.state().await, RewardState::Issuing, "the same reward, once more");
+            }
+            assert_eq!(campaign.rewards().await.len(), 1);
+        }
+        app.check_books().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reversal_by_hand_takes_what_is_left_and_no_more() {
     on_both(async |app| {
         let campaign = app.campaign(json!({"rewards": [ten_euros(json!({"auto_issue": true}))]})).await;
@@ -1119,19 +1195,18 @@ async fn what_happened_during_a_pause_does_not_count_whenever_it_is_told() {
         let mut during = Vec::new();
         for away in [CampaignStatus::Paused, CampaignStatus::Ended] {
             app.pass_days(1).await;
-            campaign.set_status(away).await;
-            let from = app.now();
+            let from = campaign.set_status(away).await.status_since;
             app.pass_days(1).await;
-            during.push((app.now(), from));
+            let at = app.now();
             assert_eq!(tell(&leads[0], away.as_str(), app.now()).await.why.reason, Reason::CampaignLive);
             app.pass_days(1).await;
-            campaign.set_status(CampaignStatus::Live).await;
+            during.push((at, from, campaign.set_status(CampaignStatus::Live).await.status_since));
             app.pass_days(1).await;
         }
-        for (i, (at, from)) in during.into_iter().enumerate() {
+        for (i, (at, from, until)) in during.into_iter().enumerate() {
             let told = tell(&leads[1], &format!("told-{i}"), at).await;
             assert_eq!((told.outcome, told.why.reason), (Outcome::Ignored, Reason::CampaignLive));
-            assert_eq!(check(&told.checks, Reason::CampaignLive).found, format!("not live from {from} until {}", from.plus_days(2)));
+            assert_eq!(check(&told.checks, Reason::CampaignLive).found, format!("not live from {from} until {until}"));
             assert!(tell(&leads[2], &format!("before-{i}"), from.plus_ms(-1)).await.outcome != Outcome::Ignored);
         }
         // Somebody who looks at the lead again decides by how things stand today, as the next step says.
