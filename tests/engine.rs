@@ -18,7 +18,7 @@ use goodword::engine::{
 use goodword_core::{
     campaign::{CampaignStatus, ConversionKind},
     decide::Outcome,
-    explain::Reason,
+    explain::{Check, Reason},
     reward::{RewardAction, RewardState},
     time::{DAY_MS, HOUR_MS, Timestamp},
 };
@@ -233,7 +233,7 @@ async fn a_referrer_cannot_be_referred_but_claimed() {
         let claimed = priya.claim(tom.id, false).await.unwrap();
         assert!(claimed.created && claimed.rewards.len() == 1);
         assert_eq!(priya.claim(tom.id, false).await.unwrap().outcome, Outcome::Unchanged);
-        assert_eq!(tom.claim(priya.id, false).await.unwrap().reason, Reason::NotSelf, "not each other's referrers");
+        assert_eq!(tom.claim(priya.id, false).await.unwrap().reason, Reason::NotCircular, "not each other's referrers");
         assert_eq!(tom.claim(tom.id, false).await.unwrap().reason, Reason::NotSelf);
 
         let second = noor.claim(tom.id, false).await.unwrap();
@@ -1107,6 +1107,92 @@ async fn what_a_budget_or_a_limit_held_back_is_made_up_for_when_it_is_raised() {
         app.pass_days(8).await;
         assert_eq!(leads[2].qualify().await.rewards.len(), 1, "another week");
         app.check_books().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reward_that_is_not_given_says_why_and_what_to_do() {
+    on_both(async |app| {
+        let share = commission(10.0, json!({"name": "Share", "cadence": {"type": "ongoing", "months": 1}, "auto_issue": true}));
+        let step = ten_euros(json!({"name": "Step", "cadence": {"type": "milestones", "steps": [{"count": 3}]}}));
+        let campaign = app.campaign(json!({"rewards": [share, step, ten_euros(json!({"name": "Off", "active": false}))]})).await;
+        let priya = campaign.referrer("priya@example.com").await;
+        let lead = priya.lead("maya@example.net").await;
+        let qualified = lead.buys("A-1", "10.00 EUR").await;
+        assert_eq!((qualified.outcome, qualified.rewards.len()), (Outcome::Applied, 1));
+        let said = check(&qualified.checks, Reason::Milestone);
+        assert_eq!((said.about.as_deref(), said.miss.as_deref()), (Some("Step"), Some("2 qualified leads short of 3")));
+        assert_eq!(check(&qualified.checks, Reason::RewardActive).about.as_deref(), Some("Off"));
+        app.pass_days(40).await;
+        let late = lead.buys("A-2", "10.00 EUR").await;
+        assert!(late.rewards.is_empty());
+        assert_eq!(check(&late.checks, Reason::RewardMonths).about.as_deref(), Some("Share"));
+        priya.lead("noor@example.net").await.qualify().await;
+        let explanation = lead.explanation().await;
+        assert_eq!(check(&explanation.checks, Reason::Milestone).found, "2 qualified leads", "as it is now");
+        assert_eq!(check(&explanation.checks, Reason::RewardMonths).about.as_deref(), Some("Share"));
+        assert!(explanation.checks.iter().any(|check| check.reason == Reason::RewardActive) && !explanation.next_step.is_empty());
+
+        // Two that the budget holds back can be told apart; when it is raised, nothing is left to say.
+        let budget = |amount: &str| json!({"budget": {"amount": {"amount": amount, "currency": "EUR"}}});
+        let mut settings = budget("5.00");
+        settings["rewards"] = json!([ten_euros(json!({"name": "One"})), ten_euros(json!({"name": "Two"}))]);
+        let campaign = app.campaign(settings).await;
+        let lead = campaign.referrer("priya@example.com").await.lead("maya@example.net").await;
+        lead.qualify().await;
+        let explanation = lead.explanation().await;
+        let held: Vec<_> = explanation.checks.iter().filter(|check| check.reason == Reason::Budget).map(|check| check.about.clone().unwrap()).collect();
+        assert_eq!(held, ["One", "Two"]);
+        assert_eq!(explanation.next_step, "Raise the budget, then check the lead again.");
+        assert_eq!(explanation.nearest_miss.as_deref(), Some("5.00 EUR over the budget"));
+        campaign.change(budget("50.00")).await;
+        lead.recheck().await;
+        let explanation = lead.explanation().await;
+        assert_eq!((explanation.nearest_miss, explanation.next_step.as_str()), (None, "2 rewards are approved: issue."));
+        assert!(!explanation.checks.iter().any(Check::failed));
+
+        // What is not given for joining is said too.
+        let campaign = app.campaign(json!({"rewards": [ten_euros(json!({"trigger": "joined", "limit": {"count": 1, "period": "ever"}}))]})).await;
+        let priya = campaign.referrer("priya@example.com").await;
+        priya.lead("maya@example.net").await;
+        let second = priya.join(person("noor@example.net")).await.unwrap();
+        assert!(second.created && check(&second.checks, Reason::RewardLimit).failed());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_lead_is_told_what_really_stands_in_the_way() {
+    on_both(async |app| {
+        let rule = json!({"minimum_spend": {"amount": "10.00", "currency": "EUR"}, "within_days": 5});
+        let campaign = app.campaign(json!({"rule": rule})).await;
+        let leads = campaign.referrer("priya@example.com").await.leads(2).await;
+        leads[0].buys("A-1", "5.00 EUR").await;
+        assert_eq!(leads[0].explanation().await.next_step, "Wait for more conversions, or lower the minimum.");
+        assert_eq!(check(&leads[0].explanation().await.checks, Reason::ConversionWindow).passed, Some(true), "there is time left");
+
+        // The only one was in another currency.
+        leads[1].buys("B-1", "50.00 USD").await;
+        let explanation = leads[1].explanation().await;
+        let said = check(&explanation.checks, Reason::CurrencyMatches);
+        let bought = explanation.conversions[0].occurred_at;
+        assert_eq!((said.expected.as_str(), said.found.as_str(), said.about.clone()), ("EUR", "USD", Some(format!("order B-1 of {bought}"))));
+        assert_eq!(explanation.verdict, "Pending: USD instead of EUR.");
+        assert_eq!(explanation.next_step, Reason::CurrencyMatches.next_step());
+        // What counted after that is nearer.
+        leads[1].buys("B-2", "6.00 EUR").await;
+        assert_eq!(leads[1].explanation().await.nearest_miss.as_deref(), Some("4.00 EUR short of the minimum"));
+
+        let over = leads[0].get().await.lead_since.unwrap().plus_days(5).date();
+        app.pass_days(7).await;
+        let explanation = leads[0].explanation().await;
+        assert_eq!(explanation.verdict, format!("Pending: the time for conversions was over on {over}."));
+        assert_eq!(explanation.next_step, Reason::ConversionWindow.next_step());
+        // Enough came in time: a lower minimum is all that it takes.
+        campaign.change(json!({"rule": {"minimum_spend": {"amount": "5.00", "currency": "EUR"}}})).await;
+        assert!(!leads[0].explanation().await.checks.iter().any(Check::failed));
+        assert!(leads[0].recheck().await.qualified);
     })
     .await;
 }

@@ -334,9 +334,8 @@ pub(super) async fn give(
     occasion: &Occasion,
 ) -> Result<(Vec<view::Reward>, Vec<Check>)> {
     let configuration = campaign.configuration.clone();
-    let candidates = decide::candidates(&configuration.rewards, occasion);
+    let (candidates, mut skipped) = decide::candidates(&configuration.rewards, occasion);
     let mut given = Vec::with_capacity(candidates.len());
-    let mut skipped = Vec::new();
     for candidate in &candidates {
         let role = candidate.definition.terms.beneficiary;
         let beneficiary = if role == Role::Lead { lead } else { referrer };
