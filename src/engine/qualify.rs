@@ -1163,9 +1163,7 @@ pub async fn explanation(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: Lea
     // A qualified lead is explained by what decided it, and by the rewards that it has not brought; the others by how
     // things stand.
     let checks = match decided.filter(|_| status == LeadStatus::Qualified) {
-        Some(signal) => {
-            signal.checks.iter().filter(|check| !of_reward(&campaign, check)).cloned().chain(held_back(&campaign, &referrer, &signals, signal)).collect()
-        }
+        Some(signal) => signal.checks.iter().filter(|check| check.about.is_none()).cloned().chain(held_back(&campaign, &referrer, &signals, signal)).collect(),
         None => {
             let ignored = ignored(tx, space, &rows).await?;
             explain(&campaign, &lead, &referrer, &rows, ignored, now).checks
@@ -1173,6 +1171,7 @@ pub async fn explanation(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: Lea
     };
     let first = checks.iter().find(|check| check.failed());
     let nearest_miss = first.and_then(|check| check.miss.clone()).or_else(|| checks.iter().find_map(|check| check.miss.clone()));
+    let send = || "Send a conversion, or qualify the lead.".to_owned();
     let (verdict, next_step) = match status {
         LeadStatus::Qualified => {
             let next = Some(next_of(&rewards)).filter(|next| !next.is_empty());
@@ -1180,12 +1179,12 @@ pub async fn explanation(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: Lea
         }
         LeadStatus::Rejected => ("Rejected: the lead earns nothing.".to_owned(), Reason::LeadNotRejected.next_step().to_owned()),
         LeadStatus::Pending => match (first, lead.status_reason) {
-            (Some(Check { miss: Some(miss), reason, .. }), _) => (format!("Pending: {miss}."), reason.next_step().to_owned()),
-            (Some(check), _) => (format!("Pending: {}", check.reason.sentence()), check.reason.next_step().to_owned()),
-            (None, Some(reason)) => (format!("Pending again: {}", reason.sentence()), "Send a conversion, or qualify the lead.".to_owned()),
-            (None, None) => {
-                ("Pending: nothing has been reported that could qualify the lead.".to_owned(), "Send a conversion, or qualify the lead.".to_owned())
+            (Some(check), _) => {
+                let verdict = check.miss.as_ref().map_or_else(|| format!("Pending: {}", check.reason.sentence()), |miss| format!("Pending: {miss}."));
+                (verdict, Some(check.reason.next_step().to_owned()).filter(|next| !next.is_empty()).unwrap_or_else(send))
             }
+            (None, Some(reason)) => (format!("Pending again: {}", reason.sentence()), send()),
+            (None, None) => ("Pending: nothing has been reported that could qualify the lead.".to_owned(), send()),
         },
     };
     Ok(Explanation {
