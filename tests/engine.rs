@@ -19,7 +19,7 @@ use goodword::engine::{
 use goodword_core::{
     campaign::{CampaignStatus, ConversionKind},
     decide::Outcome,
-    explain::Reason,
+    explain::{Check, Reason},
     ids::VisitorId,
     reward::{RewardAction, RewardState},
     time::{DAY_MS, HOUR_MS, Timestamp},
@@ -235,7 +235,7 @@ async fn a_referrer_cannot_be_referred_but_claimed() {
         let claimed = priya.claim(tom.id, false).await.unwrap();
         assert!(claimed.created && claimed.rewards.len() == 1);
         assert_eq!(priya.claim(tom.id, false).await.unwrap().outcome, Outcome::Unchanged);
-        assert_eq!(tom.claim(priya.id, false).await.unwrap().reason, Reason::NotSelf, "not each other's referrers");
+        assert_eq!(tom.claim(priya.id, false).await.unwrap().reason, Reason::NotCircular, "not each other's referrers");
         assert_eq!(tom.claim(tom.id, false).await.unwrap().reason, Reason::NotSelf);
 
         let second = noor.claim(tom.id, false).await.unwrap();
@@ -834,6 +834,29 @@ async fn refunds_of_what_is_unknown_or_costs_nothing_are_answered() {
 // ---------------------------------------------------------------- rewards
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_commission_whose_cap_is_in_another_currency_is_not_given() {
+    on_both(async |app| {
+        let capped = json!({"type": "commission", "percent": 10, "cap": {"amount": "5.00", "currency": "EUR"}});
+        let campaign = app.campaign(json!({"rewards": [commission(10.0, json!({"value": capped, "auto_issue": true}))]})).await;
+        let leads = campaign.referrer("priya@example.com").await.leads(3).await;
+        let dollars = leads[0].buys("A-1", "1000000.00 USD").await;
+        assert!(dollars.qualified && dollars.rewards.is_empty(), "the lead is qualified all the same");
+        let told = check(&dollars.checks, Reason::CurrencyMatches);
+        assert_eq!((told.passed, told.expected.as_str(), told.found.as_str()), (Some(false), "EUR, the currency of the cap", "USD"));
+        assert_eq!(app.count_events("reward.skipped").await, 1);
+        assert_eq!(leads[1].buys("A-2", "1000000.00 EUR").await.rewards[0].amount, Some(money("5.00 EUR")));
+
+        // Nor does it get there by hand.
+        campaign.change_reward(json!({"auto_issue": false})).await;
+        leads[2].qualify().await;
+        let waits = campaign.rewards().await.remove(1);
+        assert!(matches!(waits.set_basis("1000000.00 USD").await, Err(Error::Invalid { field, .. }) if field == "/total_spend"));
+        assert_eq!(waits.set_basis("1000000.00 EUR").await.unwrap().amount, Some(money("5.00 EUR")));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_commission_without_an_amount_waits_for_its_total_spend() {
     on_both(async |app| {
         let share = commission(10.0, json!({"value": {"type": "commission", "percent": 10, "cap": {"amount": "8.00", "currency": "EUR"}}, "hold_days": 2}));
@@ -956,6 +979,82 @@ async fn what_is_recalled_on_its_way_is_taken_back_when_it_is_known_what_became_
         assert_eq!(reward.decide(RewardAction::Confirm).await.state, RewardState::Issued);
         app.check_books().await;
         app.check_statistics().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_issued_for_a_count_that_is_lost_follows_the_policy_of_the_campaign() {
+    on_both(async |app| {
+        let steps = || json!({"type": "milestones", "steps": [{"count": 2}]});
+        for (cadence, policy) in [(steps(), "reverse"), (json!({"type": "every", "count": 2}), "reverse"), (steps(), "note")] {
+            let campaign = app.campaign(json!({"after_refund": policy, "rewards": [ten_euros(json!({"cadence": cadence, "auto_issue": true}))]})).await;
+            let leads = campaign.referrer("priya@example.com").await.leads(3).await;
+            for lead in &leads[..2] {
+                lead.qualify().await;
+            }
+            let reward = campaign.reward().await;
+            assert_eq!(reward.view.state, RewardState::Issued);
+            let noted = app.count_events("reward.refund_noted").await;
+            // The third lead, who was not needed for it, makes no difference.
+            leads[2].qualify().await;
+            assert!(leads[2].unqualify().await.rewards.is_empty());
+
+            let lost = leads[0].unqualify().await.rewards;
+            let after = reward.now().await;
+            let expected = if policy == "note" { (RewardState::Issued, None) } else { (RewardState::Reversed, Some(money("10.00 EUR"))) };
+            assert_eq!((lost.len(), after.state, after.reversed, after.why.reason), (1, expected.0, expected.1, Reason::LeadUnqualified));
+            assert!(leads[1].unqualify().await.rewards.is_empty(), "said once");
+
+            for lead in &leads {
+                lead.qualify().await;
+            }
+            let after = reward.now().await;
+            assert_eq!((after.state, after.why.reason), (RewardState::Issued, Reason::Done));
+            assert_eq!(campaign.rewards().await.len(), 1);
+            let kept: i64 = reward.history().await.iter().filter_map(|(_, amount)| *amount).sum();
+            assert_eq!(kept, 1000, "never paid twice");
+            for lead in &leads[..2] {
+                lead.unqualify().await;
+            }
+            let told = app.count_events("reward.refund_noted").await - noted;
+            assert_eq!(told, if policy == "note" { 2 } else { 0 }, "once each time that it was lost");
+        }
+        app.check_books().await;
+        app.check_statistics().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_its_way_for_a_count_that_is_lost_is_recalled() {
+    on_both(async |app| {
+        let external = ten_euros(json!({"cadence": {"type": "milestones", "steps": [{"count": 2}]}, "issuing": "external", "auto_issue": true}));
+        for (again, action, expected) in [
+            (false, RewardAction::Confirm, RewardState::Reversed),
+            (false, RewardAction::Fail, RewardState::Cancelled),
+            (true, RewardAction::Confirm, RewardState::Issued),
+        ] {
+            let campaign = app.campaign(json!({"rewards": [external]})).await;
+            let leads = campaign.referrer("priya@example.com").await.leads(2).await;
+            for lead in &leads {
+                lead.qualify().await;
+            }
+            let reward = campaign.reward().await;
+            // The lead in whose name it stands is qualified all the time.
+            leads[0].unqualify().await;
+            assert_eq!(reward.state().await, RewardState::Issuing, "nobody knows yet");
+            if again {
+                leads[0].qualify().await;
+            }
+            assert_eq!(reward.decide(action).await.state, expected);
+            if !again {
+                leads[0].qualify().await;
+                assert_eq!(reward.state().await, RewardState::Issuing, "the same reward, once more");
+            }
+            assert_eq!(campaign.rewards().await.len(), 1);
+        }
+        app.check_books().await;
     })
     .await;
 }
@@ -1117,6 +1216,92 @@ async fn what_a_budget_or_a_limit_held_back_is_made_up_for_when_it_is_raised() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reward_that_is_not_given_says_why_and_what_to_do() {
+    on_both(async |app| {
+        let share = commission(10.0, json!({"name": "Share", "cadence": {"type": "ongoing", "months": 1}, "auto_issue": true}));
+        let step = ten_euros(json!({"name": "Step", "cadence": {"type": "milestones", "steps": [{"count": 3}]}}));
+        let campaign = app.campaign(json!({"rewards": [share, step, ten_euros(json!({"name": "Off", "active": false}))]})).await;
+        let priya = campaign.referrer("priya@example.com").await;
+        let lead = priya.lead("maya@example.net").await;
+        let qualified = lead.buys("A-1", "10.00 EUR").await;
+        assert_eq!((qualified.outcome, qualified.rewards.len()), (Outcome::Applied, 1));
+        let said = check(&qualified.checks, Reason::Milestone);
+        assert_eq!((said.about.as_deref(), said.miss.as_deref()), (Some("Step"), Some("2 qualified leads short of 3")));
+        assert_eq!(check(&qualified.checks, Reason::RewardActive).about.as_deref(), Some("Off"));
+        app.pass_days(40).await;
+        let late = lead.buys("A-2", "10.00 EUR").await;
+        assert!(late.rewards.is_empty());
+        assert_eq!(check(&late.checks, Reason::RewardMonths).about.as_deref(), Some("Share"));
+        priya.lead("noor@example.net").await.qualify().await;
+        let explanation = lead.explanation().await;
+        assert_eq!(check(&explanation.checks, Reason::Milestone).found, "2 qualified leads", "as it is now");
+        assert_eq!(check(&explanation.checks, Reason::RewardMonths).about.as_deref(), Some("Share"));
+        assert!(explanation.checks.iter().any(|check| check.reason == Reason::RewardActive) && !explanation.next_step.is_empty());
+
+        // Two that the budget holds back can be told apart; when it is raised, nothing is left to say.
+        let budget = |amount: &str| json!({"budget": {"amount": {"amount": amount, "currency": "EUR"}}});
+        let mut settings = budget("5.00");
+        settings["rewards"] = json!([ten_euros(json!({"name": "One"})), ten_euros(json!({"name": "Two"}))]);
+        let campaign = app.campaign(settings).await;
+        let lead = campaign.referrer("priya@example.com").await.lead("maya@example.net").await;
+        lead.qualify().await;
+        let explanation = lead.explanation().await;
+        let held: Vec<_> = explanation.checks.iter().filter(|check| check.reason == Reason::Budget).map(|check| check.about.clone().unwrap()).collect();
+        assert_eq!(held, ["One", "Two"]);
+        assert_eq!(explanation.next_step, "Raise the budget, then check the lead again.");
+        assert_eq!(explanation.nearest_miss.as_deref(), Some("5.00 EUR over the budget"));
+        campaign.change(budget("50.00")).await;
+        lead.recheck().await;
+        let explanation = lead.explanation().await;
+        assert_eq!((explanation.nearest_miss, explanation.next_step.as_str()), (None, "2 rewards are approved: issue."));
+        assert!(!explanation.checks.iter().any(Check::failed));
+
+        // What is not given for joining is said too.
+        let campaign = app.campaign(json!({"rewards": [ten_euros(json!({"trigger": "joined", "limit": {"count": 1, "period": "ever"}}))]})).await;
+        let priya = campaign.referrer("priya@example.com").await;
+        priya.lead("maya@example.net").await;
+        let second = priya.join(person("noor@example.net")).await.unwrap();
+        assert!(second.created && check(&second.checks, Reason::RewardLimit).failed());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_lead_is_told_what_really_stands_in_the_way() {
+    on_both(async |app| {
+        let rule = json!({"minimum_spend": {"amount": "10.00", "currency": "EUR"}, "within_days": 5});
+        let campaign = app.campaign(json!({"rule": rule})).await;
+        let leads = campaign.referrer("priya@example.com").await.leads(2).await;
+        leads[0].buys("A-1", "5.00 EUR").await;
+        assert_eq!(leads[0].explanation().await.next_step, "Wait for more conversions, or lower the minimum.");
+        assert_eq!(check(&leads[0].explanation().await.checks, Reason::ConversionWindow).passed, Some(true), "there is time left");
+
+        // The only one was in another currency.
+        leads[1].buys("B-1", "50.00 USD").await;
+        let explanation = leads[1].explanation().await;
+        let said = check(&explanation.checks, Reason::CurrencyMatches);
+        let bought = explanation.conversions[0].occurred_at;
+        assert_eq!((said.expected.as_str(), said.found.as_str(), said.about.clone()), ("EUR", "USD", Some(format!("order B-1 of {bought}"))));
+        assert_eq!(explanation.verdict, "Pending: USD instead of EUR.");
+        assert_eq!(explanation.next_step, Reason::CurrencyMatches.next_step());
+        // What counted after that is nearer.
+        leads[1].buys("B-2", "6.00 EUR").await;
+        assert_eq!(leads[1].explanation().await.nearest_miss.as_deref(), Some("4.00 EUR short of the minimum"));
+
+        let over = leads[0].get().await.lead_since.unwrap().plus_days(5).date();
+        app.pass_days(7).await;
+        let explanation = leads[0].explanation().await;
+        assert_eq!(explanation.verdict, format!("Pending: the time for conversions was over on {over}."));
+        assert_eq!(explanation.next_step, Reason::ConversionWindow.next_step());
+        // Enough came in time: a lower minimum is all that it takes.
+        campaign.change(json!({"rule": {"minimum_spend": {"amount": "5.00", "currency": "EUR"}}})).await;
+        assert!(!leads[0].explanation().await.checks.iter().any(Check::failed));
+        assert!(leads[0].recheck().await.qualified);
+    })
+    .await;
+}
+
 // ---------------------------------------------------------------- configuration
 
 #[tokio::test(flavor = "multi_thread")]
@@ -1188,6 +1373,36 @@ async fn what_happened_before_a_pause_still_counts_when_it_is_told_later() {
         assert!(tell(&leads[1], app.now()).await.qualified);
         campaign.set_status(CampaignStatus::Ended).await;
         assert_eq!(tell(&leads[2], app.now().plus_ms(1)).await.why.reason, Reason::CampaignLive);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_during_a_pause_does_not_count_whenever_it_is_told() {
+    on_both(async |app| {
+        let campaign = app.campaign(json!({})).await;
+        let leads = campaign.referrer("priya@example.com").await.leads(3).await;
+        let tell = async |lead: &TestLead, id: &str, at| campaign.convert(Convert { occurred_at: Some(at), ..lead.order(id, "10.00 EUR") }).await;
+        let mut during = Vec::new();
+        for away in [CampaignStatus::Paused, CampaignStatus::Ended] {
+            app.pass_days(1).await;
+            let from = campaign.set_status(away).await.status_since;
+            app.pass_days(1).await;
+            let at = app.now();
+            assert_eq!(tell(&leads[0], away.as_str(), app.now()).await.why.reason, Reason::CampaignLive);
+            app.pass_days(1).await;
+            during.push((at, from, campaign.set_status(CampaignStatus::Live).await.status_since));
+            app.pass_days(1).await;
+        }
+        for (i, (at, from, until)) in during.into_iter().enumerate() {
+            let told = tell(&leads[1], &format!("told-{i}"), at).await;
+            assert_eq!((told.outcome, told.why.reason), (Outcome::Ignored, Reason::CampaignLive));
+            assert_eq!(check(&told.checks, Reason::CampaignLive).found, format!("not live from {from} until {until}"));
+            assert!(tell(&leads[2], &format!("before-{i}"), from.plus_ms(-1)).await.outcome != Outcome::Ignored);
+        }
+        // Somebody who looks at the lead again decides by how things stand today, as the next step says.
+        assert!(leads[1].recheck().await.qualified);
+        app.check_statistics().await;
     })
     .await;
 }

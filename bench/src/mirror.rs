@@ -19,7 +19,7 @@ const REFERRER: &str = "UPDATE participants SET qualified_leads = qualified_lead
 /// whether the signal was told before.
 const READS: [&str; 3] = [
     "SELECT coalesce(number, no), id, campaign_id, email, mailbox, first_name, last_name, external_id, fields, source, code, referrer_since, suspended_at, leads, qualified_leads, lead_status, lead_since, referrer_id, link_used_at, qualified_at, first_qualified_at, qualified_by, status_reason, risk, ip, visitor, unsubscribed_at, created_at, updated_at, was_suspended_from, was_suspended_until FROM participants WHERE space = {space} AND id IN ({lead}, (SELECT referrer_id FROM participants WHERE space = {space} AND id = {lead})) FOR UPDATE",
-    "SELECT id, coalesce(number, no), code, status, status_since, version, created_at, updated_at FROM campaigns WHERE space = {space} AND id = {campaign} AND deleted_at IS NULL",
+    "SELECT id, coalesce(number, no), code, status, status_since, version, created_at, updated_at, pauses FROM campaigns WHERE space = {space} AND id = {campaign} AND deleted_at IS NULL",
     "SELECT id, key, kind, source, actor, campaign_id, participant_id, occurred_at, received_at, payload, outcome, reason, version, checks, effects FROM signals WHERE space = {space} AND key = 'qualify:' || :u::text",
 ];
 

@@ -83,8 +83,10 @@ impl Decision {
 #[derive(Debug, Clone, Copy)]
 pub struct CampaignFacts<'a> {
     pub status: CampaignStatus,
-    /// When the status was last changed. Before that the campaign counts as live.
+    /// When the status was last changed. Before that the campaign counts as live, but for its pauses.
     pub status_since: Timestamp,
+    /// When it was not live and later was again: from, until.
+    pub pauses: &'a [(Timestamp, Timestamp)],
     pub settings: &'a CampaignSettings,
 }
 
@@ -109,9 +111,14 @@ pub struct ReferrerFacts {
 
 /// Checks that the campaign took part in the world at that time.
 fn campaign_checks(campaign: CampaignFacts<'_>, at: Timestamp, checks: &mut Vec<Check>) {
+    let pause = campaign.pauses.iter().find(|(from, until)| *from <= at && at < *until);
     let live = campaign.status == CampaignStatus::Live || (campaign.status != CampaignStatus::Draft && at < campaign.status_since);
-    let found = if live { "live".to_owned() } else { format!("{} since {}", campaign.status.as_str(), campaign.status_since) };
-    checks.push(Check::new(Reason::CampaignLive, live, "live", found));
+    let found = match pause {
+        Some((from, until)) => format!("not live from {from} until {until}"),
+        None if live => "live".to_owned(),
+        None => format!("{} since {}", campaign.status.as_str(), campaign.status_since),
+    };
+    checks.push(Check::new(Reason::CampaignLive, live && pause.is_none(), "live", found));
     if let Some(start) = campaign.settings.starts_at {
         checks.push(Check::new(Reason::CampaignStarted, at >= start, format!("not before {start}"), at.to_string()));
     }
@@ -222,17 +229,12 @@ pub fn claim(facts: &ClaimFacts<'_>) -> Decision {
     if facts.existing == Existing::LeadOfSame {
         return Decision::unchanged(Reason::AlreadyDone);
     }
+    checks.push(Check::new(Reason::NotSelf, !facts.same_person, "two different people", if facts.same_person { "the same person" } else { "two people" }));
     checks.push(Check::new(
-        Reason::NotSelf,
-        !facts.same_person && !facts.circular,
-        "two different people, not each other's referrers",
-        if facts.same_person {
-            "the same person"
-        } else if facts.circular {
-            "the referrer is a lead of this person"
-        } else {
-            "two people"
-        },
+        Reason::NotCircular,
+        !facts.circular,
+        "a referrer whom this person did not refer",
+        if facts.circular { "a lead of this person" } else { "nobody whom this person referred" },
     ));
     if facts.campaign.status == CampaignStatus::Ended {
         campaign_checks(facts.campaign, facts.at, &mut checks);
@@ -388,12 +390,10 @@ fn conversion_checks(rule: &Rule, joined_at: Timestamp, at: Timestamp, conversio
     }
     if let Some(minimum) = rule.minimum_spend {
         let found = conversion.amount.map_or_else(|| "no amount".to_owned(), |money| money.currency.to_string());
-        checks.push(Check::new(
-            Reason::CurrencyMatches,
-            conversion.amount.is_some_and(|money| money.currency == minimum.currency),
-            minimum.currency.to_string(),
-            found,
-        ));
+        let matches = conversion.amount.is_some_and(|money| money.currency == minimum.currency);
+        let miss = format!("{found} instead of {}", minimum.currency);
+        let check = Check::new(Reason::CurrencyMatches, matches, minimum.currency.to_string(), found);
+        checks.push(if matches { check } else { check.miss(miss) });
     }
     if let Some(condition) = &rule.condition {
         let (passed, found) = match conversion.condition {
@@ -402,8 +402,16 @@ fn conversion_checks(rule: &Rule, joined_at: Timestamp, at: Timestamp, conversio
             Some(Verdict::Error(error)) => (Some(false), error.clone()),
             None => (None, "not evaluated".to_owned()),
         };
-        checks.push(Check { reason: Reason::Condition, passed, expected: condition.source().to_owned(), found, miss: None });
+        checks.push(Check { passed, ..Check::new(Reason::Condition, false, condition.source(), found) });
     }
+}
+
+/// Is there time left for what is still missing? Explains a pending lead.
+pub fn window_check(rule: &Rule, joined_at: Timestamp, now: Timestamp) -> Option<Check> {
+    let days = rule.within_days?;
+    let deadline = joined_at.plus_days(days);
+    let check = Check::new(Reason::ConversionWindow, now <= deadline, format!("conversions within {days} days of joining, until {deadline}"), now.to_string());
+    Some(if check.failed() { check.miss(format!("the time for conversions was over on {}", deadline.date())) } else { check })
 }
 
 /// How far has the lead come? Also used to explain a pending lead.
@@ -500,11 +508,12 @@ pub struct Candidate<'a> {
     pub conversion: Option<ConversionId>,
 }
 
-/// Which rewards the occasion gives cause for.
-pub fn candidates<'a>(definitions: &'a [RewardDefinition], occasion: &Occasion) -> Vec<Candidate<'a>> {
-    let mut found = Vec::new();
-    for definition in definitions.iter().filter(|definition| definition.terms.active) {
+/// Which rewards the occasion gives cause for; and why a definition gives none, where somebody would ask.
+pub fn candidates<'a>(definitions: &'a [RewardDefinition], occasion: &Occasion) -> (Vec<Candidate<'a>>, Vec<Check>) {
+    let (mut found, mut missed) = (Vec::new(), Vec::new());
+    for definition in definitions {
         let terms = &definition.terms;
+        let before = (found.len(), missed.len());
         let (happened, count) = match terms.trigger {
             Trigger::Joined => (occasion.joined, occasion.leads),
             Trigger::Qualified => (occasion.qualified, occasion.qualified_leads),
@@ -512,18 +521,30 @@ pub fn candidates<'a>(definitions: &'a [RewardDefinition], occasion: &Occasion) 
         let basis = occasion.conversion.and_then(|(_, amount)| amount);
         let conversion = occasion.conversion.map(|(id, _)| id);
         let mut give = |cause, value| found.push(Candidate { definition, cause, value, basis, conversion });
+        let mut miss = |check: Check| missed.push(check.about(terms.name.as_str()));
+        let leads = |n: i64| match (terms.trigger, n) {
+            (Trigger::Joined, 1) => "1 lead".to_owned(),
+            (Trigger::Joined, _) => format!("{n} leads"),
+            (Trigger::Qualified, 1) => "1 qualified lead".to_owned(),
+            (Trigger::Qualified, _) => format!("{n} qualified leads"),
+        };
         match &terms.cadence {
             Cadence::Once if happened => give(Cause::Lead(occasion.lead), &terms.value),
             Cadence::Ongoing { months } => match (occasion.conversion, occasion.qualified_since) {
-                (Some((id, Some(_))), Some(since)) if months.is_none_or(|months| occasion.at < since.plus_months(months)) => {
-                    give(Cause::Conversion(id), &terms.value)
-                }
+                (Some((id, Some(_))), Some(since)) => match months.map(|months| since.plus_months(months)).filter(|end| *end <= occasion.at) {
+                    Some(end) => miss(Check::new(Reason::RewardMonths, false, format!("a payment before {end}"), occasion.at.to_string())),
+                    None => give(Cause::Conversion(id), &terms.value),
+                },
                 // Qualified without a payment: the first payment will be the first reward.
                 _ => {}
             },
             Cadence::Milestones { steps } if happened => {
                 for step in steps.iter().filter(|step| i64::from(step.count) == count || occasion.again && i64::from(step.count) < count) {
                     give(Cause::Milestone(step.count), step.value.as_ref().unwrap_or(&terms.value));
+                }
+                let next = steps.iter().map(|step| i64::from(step.count)).find(|step| *step >= count);
+                if let Some(next) = next.filter(|next| *next > count) {
+                    miss(Check::new(Reason::Milestone, false, leads(next), leads(count)).miss(format!("{} short of {next}", leads(next - count))));
                 }
             }
             Cadence::Every { count: every } if happened => {
@@ -533,11 +554,23 @@ pub fn candidates<'a>(definitions: &'a [RewardDefinition], occasion: &Occasion) 
                 for k in times - fall_due + 1..=times {
                     give(Cause::Every(k), &terms.value);
                 }
+                if count % every != 0 {
+                    let missing = format!("{} short of the next {every}", leads(every - count % every));
+                    miss(Check::new(Reason::EveryN, false, format!("every {}", leads(every)), leads(count)).miss(missing));
+                }
             }
             _ => {}
         }
+        if !terms.active {
+            let would_give = found.len() > before.0;
+            found.truncate(before.0);
+            missed.truncate(before.1);
+            if would_give {
+                missed.push(Check::new(Reason::RewardActive, false, "an active reward definition", "not active").about(terms.name.as_str()));
+            }
+        }
     }
-    found
+    (found, missed)
 }
 
 /// What must be known of a candidate before it is given.
@@ -591,8 +624,13 @@ impl Grant {
     }
 }
 
-/// Decides on one candidate.
+/// Decides on one candidate. Each check names its definition.
 pub fn reward(candidate: &Candidate<'_>, facts: &RewardFacts<'_>) -> (RewardOutcome, Vec<Check>) {
+    let (outcome, checks) = unnamed(candidate, facts);
+    (outcome, checks.into_iter().map(|check| check.about(candidate.definition.terms.name.as_str())).collect())
+}
+
+fn unnamed(candidate: &Candidate<'_>, facts: &RewardFacts<'_>) -> (RewardOutcome, Vec<Check>) {
     let terms = &candidate.definition.terms;
     let mut checks = Vec::new();
     let reinstate = match facts.before {
@@ -615,6 +653,9 @@ pub fn reward(candidate: &Candidate<'_>, facts: &RewardFacts<'_>) -> (RewardOutc
             format!("at most {} {}", limit.count, limit.period),
             format!("{} given", facts.given),
         ));
+    }
+    if let (RewardValue::Commission { cap: Some(cap), .. }, Some(amount)) = (candidate.value, amount) {
+        checks.push(cap_matches(*cap, amount));
     }
     if let (Some(budget), Some(amount)) = (facts.settings.budget, amount)
         && budget.amount.currency == amount.currency
@@ -652,7 +693,12 @@ pub fn reward(candidate: &Candidate<'_>, facts: &RewardFacts<'_>) -> (RewardOutc
     (if reinstate { RewardOutcome::Reinstate(grant) } else { RewardOutcome::Give(grant) }, checks)
 }
 
-/// A share of the basis, at most the cap where the currencies agree.
+/// A cap in another currency says nothing of the share, and what nothing caps is not given.
+pub fn cap_matches(cap: Money, amount: Money) -> Check {
+    Check::new(Reason::CurrencyMatches, cap.currency == amount.currency, format!("{}, the currency of the cap", cap.currency), amount.currency.to_string())
+}
+
+/// A share of the basis, at most the cap where the currencies agree: [`cap_matches`].
 pub fn commission(percent: crate::money::Percent, cap: Option<Money>, basis: Money) -> Money {
     let share = percent.of(basis);
     match cap {
@@ -734,8 +780,13 @@ pub fn refund(facts: &RefundFacts<'_>) -> Refund {
     let full = facts.amount.is_none() || refunded_minor == amount_minor;
     let mut checks = Vec::new();
     if let Some(amount) = facts.amount {
+        // What is asked beyond that is not refunded; the rest is.
         let found = format!("{} asked, {} left", Money::new(asked, amount.currency), Money::new(left, amount.currency));
-        checks.push(Check::new(Reason::Refunded, true, "at most what is left", found));
+        let mut check = Check::new(Reason::Refunded, asked <= left, "at most what is left", found);
+        if asked > left {
+            check = check.miss(format!("{} more than is left", Money::new(asked - left, amount.currency)));
+        }
+        checks.push(check);
     }
     let mut unqualifies = false;
     if facts.lead_status == LeadStatus::Qualified && facts.qualified_by_conversion && facts.counts {

@@ -8,6 +8,9 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Check {
     pub reason: Reason,
+    /// What was looked at, where several things were: a reward definition's name, a conversion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// `true`: met. `false`: not met. `null`: could not be looked at yet.
     pub passed: Option<bool>,
     /// What the rule asks for, in words.
@@ -21,7 +24,12 @@ pub struct Check {
 
 impl Check {
     pub fn new(reason: Reason, passed: bool, expected: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { reason, passed: Some(passed), expected: expected.into(), found: found.into(), miss: None }
+        Self { reason, about: None, passed: Some(passed), expected: expected.into(), found: found.into(), miss: None }
+    }
+
+    pub fn about(mut self, what: impl Into<String>) -> Self {
+        self.about = Some(what.into());
+        self
     }
 
     pub fn miss(mut self, miss: impl Into<String>) -> Self {
@@ -75,6 +83,7 @@ reasons! {
     ReferrerActive = "The referrer must be active at the time of the event.", "Reactivate the referrer if the suspension was a mistake.";
     ReferralLimit = "The referrer must be within the campaign's limit of leads.", "Raise the limit of leads per referrer in the campaign.";
     NotSelf = "Nobody can refer themselves.", "Nothing to do: the address belongs to the referrer.";
+    NotCircular = "Nobody can be referred by their own lead.", "Nothing to do: the referrer is a lead of this person.";
     NotYetInCampaign = "Somebody who is already in the campaign cannot be referred.", "If the referral is genuine, record a claim with evidence.";
     FirstReferrerKept = "The lead belongs to the referrer whose link was used first.", "If the first attribution was wrong, move the lead with a forced claim and evidence.";
     LeadKnown = "The person must be a lead in the campaign.", "Record a claim to make the person a lead of a referrer.";
@@ -85,9 +94,9 @@ reasons! {
 
     // The rule
     ConversionKind = "The rule accepts only certain kinds of conversion.", "Add the kind to the rule if it should count.";
-    ConversionWindow = "The conversion must happen within the rule's days after the lead joined.", "Widen the rule's window if it should count.";
+    ConversionWindow = "Conversions must happen within the rule's days after the lead joined.", "Widen the rule's window if what comes later should count.";
     ConversionAfterJoining = "The conversion must not be earlier than the lead.", "Check the time of the conversion.";
-    CurrencyMatches = "The conversion must be in the rule's currency; amounts of different currencies are never added.", "Send the amount in the rule's currency.";
+    CurrencyMatches = "The amount must be in the currency of the rule's minimum, or of the commission's cap: different currencies never meet.", "Send the amount in that currency.";
     MinimumSpend = "The lead's spend within the window must reach the minimum.", "Wait for more conversions, or lower the minimum.";
     Condition = "The rule's condition must be true for the conversion's properties.", "Compare the condition with the properties that were sent.";
     Goals = "The goals of the rule must be reached in their order.", "Wait for the missing goals.";
@@ -95,12 +104,11 @@ reasons! {
 
     // Rewards
     RewardActive = "The reward definition must be active.", "Activate the reward definition, then check the lead again.";
-    RewardTrigger = "The reward is given for another kind of event.", "";
     RewardAmount = "A commission needs an amount to be computed from.", "Send the amount with the conversion, or set the reward's total spend.";
     RewardLimit = "The beneficiary must be within the reward's limit.", "Raise the limit, then check the lead again.";
-    RewardMonths = "Ongoing rewards are paid for a number of months only.", "";
-    Milestone = "The reward is given when a number of qualified leads is reached.", "";
-    EveryN = "The reward is given for every so many qualified leads.", "";
+    RewardMonths = "Ongoing rewards are paid for a number of months only.", "Nothing to do, unless the reward definition should pay for more months.";
+    Milestone = "The reward is given when a number of leads is reached.", "Nothing to do: the reward falls due by itself when the referrer has so many leads.";
+    EveryN = "The reward is given for every so many leads.", "Nothing to do: the reward falls due by itself when the referrer has so many leads.";
     Budget = "The reward must fit into the campaign's budget.", "Raise the budget, then check the lead again.";
     CouponLeft = "A coupon must be left in the pool.", "Upload more coupons, then approve the reward.";
     HoldDays = "The reward is on hold for the days that its definition says.", "It goes on by itself when the time has passed.";

@@ -323,6 +323,10 @@ impl Percent {
         if basis_points <= 10_000 { Ok(Self(basis_points)) } else { Err(Invalid::new("a percentage from 0 to 100")) }
     }
 
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
     /// The share of an amount, rounded half to even on the minor unit.
     pub fn of(self, money: Money) -> Money {
         let product = i128::from(money.minor) * i128::from(self.0);
@@ -363,7 +367,7 @@ impl<'de> Deserialize<'de> for Percent {
 }
 impl utoipa::PartialSchema for Percent {
     fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0)).maximum(Some(100)).multiple_of(Some(0.01)).examples([serde_json::json!(12.5)]).into()
+        ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0.01)).maximum(Some(100)).multiple_of(Some(0.01)).examples([serde_json::json!(12.5)]).into()
     }
 }
 impl ToSchema for Percent {}

@@ -188,6 +188,10 @@ impl RewardTerms {
     pub fn validate(&self) -> Result<(), (&'static str, Invalid)> {
         let positive = |value: &RewardValue| match value {
             RewardValue::Fixed { amount } if amount.minor <= 0 => Err(("/value/amount", Invalid::new("an amount above zero"))),
+            RewardValue::Commission { percent, .. } if percent.is_zero() => Err(("/value/percent", Invalid::new("a percentage above zero"))),
+            RewardValue::Commission { .. } if self.trigger == Trigger::Joined => {
+                Err(("/trigger", Invalid::new("qualified, because joining has no amount that a commission could be a share of")))
+            }
             RewardValue::Commission { cap: Some(cap), .. } if cap.minor <= 0 => Err(("/value/cap", Invalid::new("an amount above zero"))),
             RewardValue::Custom { units, .. } if !(1..=1_000_000_000).contains(units) => {
                 Err(("/value/units", Invalid::new("a number from 1 to 1,000,000,000")))

@@ -7,7 +7,7 @@ use goodword_core::{
     explain::{Check, Reason},
     ids::{ConversionId, LeadId, Mint},
     money::{Currency, MAX_MINOR, Money, Percent},
-    reward::{Issuing, Review, RewardDefinition, RewardState, RewardValue},
+    reward::{Issuing, Review, RewardDefinition, RewardState, RewardTerms, RewardValue},
     time::{DAY_MS, Period, Timestamp},
 };
 use proptest::prelude::*;
@@ -39,7 +39,7 @@ fn forever<T>(value: T) -> &'static T {
 }
 
 fn live(settings: &CampaignSettings) -> CampaignFacts<'_> {
-    CampaignFacts { status: CampaignStatus::Live, status_since: days(-100), settings }
+    CampaignFacts { status: CampaignStatus::Live, status_since: days(-100), pauses: &[], settings }
 }
 
 fn active() -> ReferrerFacts {
@@ -100,7 +100,8 @@ fn is_explained(decision: &Decision) {
         assert!(check.miss.is_none() || check.failed(), "a miss where nothing was missed: {check:?}");
     }
     match decision.outcome {
-        Outcome::Applied => assert!(failed.is_empty(), "applied in spite of {failed:?}"),
+        // A refund is made as far as something is left.
+        Outcome::Applied => assert!(failed.is_empty() || decision.reason == Reason::Refunded, "applied in spite of {failed:?}"),
         Outcome::Unchanged => assert!(matches!(decision.reason, Reason::AlreadyDone | Reason::NothingToRefund)),
         Outcome::Ignored | Outcome::Refused => assert_eq!(failed.first().map(|check| check.reason), Some(decision.reason)),
         Outcome::Recorded => assert!(failed.first().is_none_or(|check| check.reason == decision.reason || decision.reason == Reason::AlreadyQualified)),
@@ -166,7 +167,7 @@ fn claims_by_example() {
     assert_eq!(with(&|f| f.campaign.status = CampaignStatus::Draft), (Applied, Reason::Done));
     assert_eq!(with(&|f| f.campaign.status = CampaignStatus::Ended), (Ignored, Reason::CampaignLive));
     assert_eq!(with(&|f| f.same_person = true), (Ignored, Reason::NotSelf));
-    assert_eq!(with(&|f| f.circular = true), (Ignored, Reason::NotSelf));
+    assert_eq!(with(&|f| f.circular = true), (Ignored, Reason::NotCircular));
     assert_eq!(with(&|f| f.referrer.leads = 3), (Ignored, Reason::ReferralLimit));
     assert_eq!(with(&|f| f.referrer.suspended_at = Some(days(-1))), (Ignored, Reason::ReferrerActive));
     assert_eq!(with(&|f| f.existing = Existing::LeadOfSame), (Unchanged, Reason::AlreadyDone));
@@ -223,6 +224,16 @@ fn what_was_true_at_the_time_of_the_event_counts() {
     let draft = |f: &mut QualifyFacts<'static>| f.campaign.status = CampaignStatus::Draft;
     assert_eq!(at(days(-5), &draft).reason, Reason::CampaignLive, "before it was a draft there was nothing");
 
+    for status in [CampaignStatus::Live, CampaignStatus::Paused, CampaignStatus::Ended] {
+        let pauses = forever([(days(-8), days(-7)), (days(-6), days(-4))]);
+        let paused = |f: &mut QualifyFacts<'static>| (f.campaign.status, f.campaign.status_since, f.campaign.pauses) = (status, days(-2), pauses);
+        for (moment, live) in [(days(-6).plus_ms(-1), true), (days(-6), false), (days(-4).plus_ms(-1), false), (days(-4), true), (days(-8), false)] {
+            assert_eq!(at(moment, &paused).outcome == Outcome::Applied, live, "{moment}");
+        }
+        let found = check(&at(days(-5), &paused).checks, Reason::CampaignLive).found.clone();
+        assert_eq!(found, format!("not live from {} until {}", days(-6), days(-4)));
+    }
+
     let suspended = |f: &mut QualifyFacts<'static>| f.referrer.suspended_at = Some(days(-2));
     assert_eq!(at(days(-2).plus_ms(-1), &suspended).outcome, Outcome::Applied);
     assert_eq!(at(days(-2), &suspended).reason, Reason::ReferrerActive);
@@ -271,7 +282,7 @@ fn conversions_by_example() {
 
     let dollars = with(&|_, c| c.amount = Some(Money::new(6_000, "USD".parse().unwrap())));
     assert_eq!((dollars.counts, dollars.decision.reason), (false, Reason::CurrencyMatches));
-    assert_eq!(said(&dollars, Reason::CurrencyMatches), ("EUR".into(), "USD".into(), None));
+    assert_eq!(said(&dollars, Reason::CurrencyMatches), ("EUR".into(), "USD".into(), Some("USD instead of EUR".into())));
     assert_eq!(with(&|_, c| c.amount = None).decision.reason, Reason::CurrencyMatches, "nothing is no euros");
 
     for (verdict, found) in [(Verdict::False, "false"), (Verdict::Error("no such key: plan".into()), "no such key: plan")] {
@@ -337,7 +348,7 @@ fn occasion() -> Occasion {
 }
 
 fn causes(terms: serde_json::Value, occasion: &Occasion) -> Vec<String> {
-    candidates(&[definition(terms)], occasion).iter().map(|candidate| candidate.cause.key()).collect()
+    candidates(&[definition(terms)], occasion).0.iter().map(|candidate| candidate.cause.key()).collect()
 }
 
 #[test]
@@ -374,6 +385,27 @@ fn which_occasion_gives_cause_for_which_reward() {
     }
     assert_eq!(causes(milestones, &Occasion { again: true, ..at_count(4) }), ["milestone:1", "milestone:3"], "looking again makes up for what was missed");
 
+    // What is not given and somebody would ask about is said.
+    let missed = |terms: serde_json::Value, occasion: Occasion| {
+        let definitions = [definition(terms)];
+        let (found, missed) = candidates(&definitions, &occasion);
+        assert!(missed.iter().all(|check| check.failed() && check.about.as_deref() == Some(definitions[0].terms.name.as_str())));
+        assert!(found.is_empty() || missed.is_empty());
+        missed.into_iter().map(|check| (check.reason, check.expected, check.found, check.miss)).next()
+    };
+    let said = |reason, expected: &str, found: &str, miss: Option<&str>| Some((reason, expected.to_owned(), found.to_owned(), miss.map(str::to_owned)));
+    let steps = || json!({"cadence": {"type": "milestones", "steps": [{"count": 1}, {"count": 4}]}});
+    assert_eq!(missed(steps(), at_count(2)), said(Reason::Milestone, "4 qualified leads", "2 qualified leads", Some("2 qualified leads short of 4")));
+    assert_eq!((missed(steps(), at_count(1)), missed(steps(), at_count(4)), missed(steps(), at_count(5)), missed(steps(), joined)), (None, None, None, None));
+    let third = || json!({"trigger": "joined", "cadence": {"type": "every", "count": 3}});
+    let fifth = Occasion { joined: true, qualified: false, leads: 5, ..occasion() };
+    assert_eq!(missed(third(), fifth), said(Reason::EveryN, "every 3 leads", "5 leads", Some("1 lead short of the next 3")));
+    assert_eq!(missed(json!({"active": false}), occasion()), said(Reason::RewardActive, "an active reward definition", "not active", None));
+    assert_eq!((missed(json!({"active": false}), paid), missed(json!({}), occasion())), (None, None), "it would not have been given either");
+    let late = Occasion { at: days(40), ..paid };
+    let over = said(Reason::RewardMonths, &format!("a payment before {}", NOW.plus_months(1)), &days(40).to_string(), None);
+    assert_eq!((missed(ongoing(Some(1)), late), missed(ongoing(Some(2)), late)), (over, None));
+
     let every = |count: u32| json!({"cadence": {"type": "every", "count": count}});
     for (count, expected) in [(1, vec![]), (2, vec![]), (3, vec!["every:1"]), (4, vec![]), (6, vec!["every:2"])] {
         assert_eq!(causes(every(3), &at_count(count)), expected, "{count}");
@@ -389,7 +421,7 @@ fn rewards_by_example() {
         let definition = definition(terms);
         let occasion = Occasion { conversion: basis.map(|basis| (conversion_id(2), Some(basis))), ..occasion() };
         let definitions = [definition];
-        let candidate = candidates(&definitions, &occasion).remove(0);
+        let candidate = candidates(&definitions, &occasion).0.remove(0);
         let settings = settings(campaign);
         let mut facts = RewardFacts { settings: &settings, at: NOW, before: None, given: 0, budget_used_minor: 0, coupon_left: true, risk: &[] };
         change(&mut facts);
@@ -459,6 +491,13 @@ fn rewards_by_example() {
     );
     let dollars = json!({"value": {"type": "fixed", "amount": {"amount": "10.00", "currency": "USD"}}});
     assert!(matches!(decide(dollars, budget(), None, &|f| f.budget_used_minor = 2_500).0, RewardOutcome::Give(_)), "a budget in euros says nothing of dollars");
+    let capped = |currency: &str| json!({"value": {"type": "commission", "percent": 10, "cap": {"amount": "5.00", "currency": currency}}});
+    let (outcome, checks) = decide(capped("USD"), plain(), Some(euros(100_000_000)), nothing);
+    assert_eq!(outcome, RewardOutcome::Skip(Reason::CurrencyMatches), "never without its cap");
+    let told = check(&checks, Reason::CurrencyMatches);
+    assert_eq!((told.expected.as_str(), told.found.as_str()), ("USD, the currency of the cap", "EUR"));
+    let (outcome, _) = decide(capped("EUR"), plain(), Some(euros(100_000_000)), nothing);
+    assert!(matches!(outcome, RewardOutcome::Give(grant) if grant.amount == Some(euros(500))));
     let (outcome, _) = decide(share(), budget(), Some(euros(9_999)), nothing);
     assert!(matches!(outcome, RewardOutcome::Give(grant) if grant.amount == Some(euros(1_000))), "9.999 rounds to 10.00");
 }
@@ -495,6 +534,26 @@ fn what_nothing_holds_goes_on() {
         definition.terms.issuing = issuing;
         let (path, _) = onward(&definition, review, if risk { &[Reason::SameAddress] } else { &[] });
         assert_eq!(path.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(" "), expected);
+    }
+}
+
+#[test]
+fn a_commission_that_could_never_pay_is_named() {
+    let terms = |value: serde_json::Value, trigger: &str, cadence: serde_json::Value| -> RewardTerms {
+        serde_json::from_value(json!({"name": "x", "beneficiary": "referrer", "value": value, "trigger": trigger, "cadence": cadence})).unwrap()
+    };
+    let share = |percent: i64| json!({"type": "commission", "percent": percent});
+    let once = || json!({"type": "once"});
+    let points = json!({"type": "custom", "metric": "points", "units": 1});
+    let step = |value| json!({"type": "milestones", "steps": [{"count": 1, "value": value}]});
+    for (terms, field) in [
+        (terms(share(10), "qualified", once()), None),
+        (terms(share(0), "qualified", once()), Some("/value/percent")),
+        (terms(share(10), "joined", once()), Some("/trigger")),
+        (terms(points.clone(), "joined", step(share(10))), Some("/trigger")),
+        (terms(points, "joined", once()), None),
+    ] {
+        assert_eq!(terms.validate().err().map(|(field, _)| field), field);
     }
 }
 
@@ -587,6 +646,11 @@ fn a_refund_that_leaves_too_little_takes_the_qualification() {
         assert_eq!(refunded.unqualifies, unqualifies, "{what}");
         assert_eq!(refunded.decision.outcome, Outcome::Applied, "{what}");
     }
+    for (asked, passed, miss) in [(6_000, true, None), (6_001, false, Some("0.01 EUR more than is left"))] {
+        let refunded = refund(&RefundFacts { refund_minor: Some(asked), ..facts(plain) });
+        let told = check(&refunded.decision.checks, Reason::Refunded);
+        assert_eq!((told.passed, told.miss.as_deref(), refunded.refunded_minor), (Some(passed), miss, 6_000));
+    }
     for done in [RefundFacts { refunded_before_minor: 6_000, ..facts(plain) }, RefundFacts { amount: None, fully_refunded_before: true, ..facts(plain) }] {
         let refunded = refund(&done);
         assert_eq!((refunded.decision.outcome, refunded.decision.reason, refunded.unqualifies), (Outcome::Unchanged, Reason::NothingToRefund, false));
@@ -640,10 +704,10 @@ proptest! {
     #[test]
     fn every_join_is_explained(
         settings in any_settings(), referrer in any_referrer(), status in prop::sample::select(CampaignStatus::ALL.to_vec()), status_since in instant(), at in instant(),
-        same_person: bool, existing in prop::option::of(prop::sample::select(vec![Existing::ReferrerOnly, Existing::LeadOfSame, Existing::LeadOfOther])),
+        pauses in prop::collection::vec((instant(), instant()), 0..3), same_person: bool, existing in prop::option::of(prop::sample::select(vec![Existing::ReferrerOnly, Existing::LeadOfSame, Existing::LeadOfOther])),
         missing: bool, link_used_at in prop::option::of(instant()), force: bool, circular: bool, qualified: bool,
     ) {
-        let campaign = CampaignFacts { status, status_since, settings: &settings };
+        let campaign = CampaignFacts { status, status_since, pauses: &pauses, settings: &settings };
         let facts = JoinFacts {
             campaign, at, referrer: referrer.clone(), same_person, existing, link_used_at, risk: Vec::new(),
             missing_fields: if missing { vec!["Phone".into()] } else { Vec::new() },
@@ -662,7 +726,7 @@ proptest! {
     #[test]
     fn every_signal_about_a_lead_is_explained(
         settings in any_settings(), referrer in any_referrer(), campaign_status in prop::sample::select(CampaignStatus::ALL.to_vec()), status_since in instant(),
-        lead_status in prop::sample::select(vec![LeadStatus::Pending, LeadStatus::Qualified, LeadStatus::Rejected]), joined_at in instant(), at in instant(),
+        pauses in prop::collection::vec((instant(), instant()), 0..3), lead_status in prop::sample::select(vec![LeadStatus::Pending, LeadStatus::Qualified, LeadStatus::Rejected]), joined_at in instant(), at in instant(),
         direct: bool, kind in prop::sample::select(ConversionKind::ALL.to_vec()), amount in prop::option::of(money()), before in 0..=MAX_MINOR,
         verdict in prop::sample::select(vec![Verdict::True, Verdict::False, Verdict::Error("no such key".into())]),
         goals in prop::collection::vec(prop::sample::select(vec!["a".to_owned(), "b".into(), "c".into(), "d".into()]), 0..6),
@@ -672,7 +736,7 @@ proptest! {
             spent_minor: before + amount.map_or(0, |amount| amount.minor),
         };
         let facts = QualifyFacts {
-            campaign: CampaignFacts { status: campaign_status, status_since, settings: &settings },
+            campaign: CampaignFacts { status: campaign_status, status_since, pauses: &pauses, settings: &settings },
             lead: LeadFacts { id: lead_id(), status: lead_status, joined_at, qualified_at: None, risk: Vec::new() },
             referrer, at,
             evidence: if direct { Evidence::Direct } else { Evidence::Conversion(conversion) },
@@ -762,7 +826,7 @@ proptest! {
         let (mut used, mut given) = (0, 0);
         for basis in bases {
             let occasion = Occasion { conversion: Some((conversion_id(2), Some(euros(basis)))), ..occasion() };
-            let candidate = candidates(&definitions, &occasion).remove(0);
+            let candidate = candidates(&definitions, &occasion).0.remove(0);
             let facts = RewardFacts { settings: &campaign, at: NOW, before: None, given, budget_used_minor: used, coupon_left: false, risk: &[] };
             match reward(&candidate, &facts) {
                 (RewardOutcome::Give(grant), _) => {
@@ -786,9 +850,9 @@ proptest! {
         let definitions = [definition(json!({"cadence": {"type": "every", "count": every}})), definition(json!({"cadence": {"type": "milestones", "steps": steps.clone()}}))];
         let mut paid = Vec::new();
         for qualified_leads in 1..=leads {
-            paid.extend(candidates(&definitions, &Occasion { qualified_leads, ..occasion() }).iter().map(|candidate| candidate.cause.key()));
+            paid.extend(candidates(&definitions, &Occasion { qualified_leads, ..occasion() }).0.iter().map(|candidate| candidate.cause.key()));
         }
-        let mut again: Vec<_> = candidates(&definitions, &Occasion { qualified_leads: leads, again: true, ..occasion() }).iter().map(|candidate| candidate.cause.key()).collect();
+        let mut again: Vec<_> = candidates(&definitions, &Occasion { qualified_leads: leads, again: true, ..occasion() }).0.iter().map(|candidate| candidate.cause.key()).collect();
         paid.sort();
         again.sort();
         prop_assert_eq!(&paid, &again, "looking again finds exactly what was paid");

@@ -218,7 +218,7 @@ async fn publish(
 
 /// Pause a campaign
 ///
-/// What happens while it is paused does not count; what happened before still does.
+/// What happens while it is paused does not count, whenever it is told; what happened before still does.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/pause", tag = "campaigns", request_body = Nothing)]
 async fn pause(
     State(app): State<App>,

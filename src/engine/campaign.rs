@@ -32,6 +32,8 @@ pub struct Campaign {
     pub code: String,
     pub status: CampaignStatus,
     pub status_since: Timestamp,
+    /// When it was not live and later was again: from, until; oldest first.
+    pub pauses: Vec<(Timestamp, Timestamp)>,
     pub version: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -44,7 +46,7 @@ impl Campaign {
     }
 
     pub fn facts(&self) -> CampaignFacts<'_> {
-        CampaignFacts { status: self.status, status_since: self.status_since, settings: self.settings() }
+        CampaignFacts { status: self.status, status_since: self.status_since, pauses: &self.pauses, settings: self.settings() }
     }
 
     pub fn reference(&self) -> CampaignRef {
@@ -100,12 +102,13 @@ struct CampaignRow {
     code: String,
     status: CampaignStatus,
     status_since: Timestamp,
+    pauses: Vec<(Timestamp, Timestamp)>,
     version: i64,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
 
-const SELECT: &str = "SELECT id, coalesce(number, no), code, status, status_since, version, created_at, updated_at FROM campaigns";
+const SELECT: &str = "SELECT id, coalesce(number, no), code, status, status_since, version, created_at, updated_at, pauses FROM campaigns";
 
 fn read_row(row: &Row<'_>) -> store::Result<CampaignRow> {
     Ok(CampaignRow {
@@ -117,6 +120,14 @@ fn read_row(row: &Row<'_>) -> store::Result<CampaignRow> {
         version: row.get(5)?,
         created_at: Timestamp::from_ms(row.get(6)?),
         updated_at: Timestamp::from_ms(row.get(7)?),
+        pauses: match row.text(8)? {
+            "[]" => Vec::new(),
+            text => serde_json::from_str::<Vec<(i64, i64)>>(text)
+                .map_err(|_| store::Error::Database("a campaign has an unknown pause".into()))?
+                .into_iter()
+                .map(|(from, until)| (Timestamp::from_ms(from), Timestamp::from_ms(until)))
+                .collect(),
+        },
     })
 }
 
@@ -132,6 +143,7 @@ async fn complete(tx: &mut Tx<'_>, shared: &Shared, space: Space, row: CampaignR
         code: row.code,
         status: row.status,
         status_since: row.status_since,
+        pauses: row.pauses,
         version: row.version,
         created_at: row.created_at,
         updated_at: row.updated_at,
@@ -420,6 +432,10 @@ impl Act for Edit {
 /// More than a campaign needs; each is looked at for every lead.
 const REWARDS_MAX: usize = 50;
 
+/// Pauses that are remembered, the latest: they are read with the campaign for every signal, and what happened
+/// before so many is told no more.
+const PAUSES_MAX: usize = 200;
+
 /// Publishes, pauses, resumes or ends a campaign. Its end is final: people were told that it is over.
 #[derive(Debug, Clone)]
 pub struct SetStatus {
@@ -495,16 +511,17 @@ pub(super) async fn run_out(tx: &mut Tx<'_>, shared: &Shared, space: Space, now:
 }
 
 async fn set_status(work: &mut Work<'_, '_>, campaign: Campaign, status: CampaignStatus, since: Timestamp) -> Result<Campaign> {
-    // What happened while it was paused does not count, also when it ends without being live again.
-    let never_resumed = campaign.status == CampaignStatus::Paused && status == CampaignStatus::Ended;
-    let status_since = if never_resumed { campaign.status_since.min(since) } else { since };
-    work.tx
-        .execute(
-            "UPDATE campaigns SET status = $3, status_since = $4, updated_at = $5 WHERE space = $1 AND id = $2",
-            &[work.context.space.into(), campaign.id.uuid().into(), status.as_str().into(), status_since.ms().into(), work.context.now.ms().into()],
-        )
-        .await?;
-    let campaign = Campaign { status, status_since, updated_at: work.now(), ..campaign };
+    let mut pauses = campaign.pauses.clone();
+    if campaign.status == CampaignStatus::Paused && campaign.status_since < since {
+        pauses.push((campaign.status_since, since));
+        pauses.drain(..pauses.len().saturating_sub(PAUSES_MAX));
+    }
+    let text = json!(pauses.iter().map(|(from, until)| (from.ms(), until.ms())).collect::<Vec<_>>()).to_string();
+    let args =
+        [work.context.space.into(), campaign.id.uuid().into(), status.as_str().into(), since.ms().into(), text.as_str().into(), work.context.now.ms().into()];
+    let sql = "UPDATE campaigns SET status = $3, status_since = $4, pauses = $5, updated_at = $6 WHERE space = $1 AND id = $2";
+    work.tx.execute(sql, &args).await?;
+    let campaign = Campaign { status, status_since: since, pauses, updated_at: work.now(), ..campaign };
     tell(work, "campaign.status", &campaign, status == CampaignStatus::Live, json!({"status": status})).await?;
     Ok(campaign)
 }

@@ -48,7 +48,7 @@ events! {
     ConversionIgnored "conversion.ignored" "Conversion Ignored" "Triggers when a conversion changes nothing, with the reason.";
     ConversionRefunded "conversion.refunded" "Conversion Refunded" "Triggers when a conversion is refunded, in part or in full.";
     RewardDue "reward.due" "Reward Due" "Triggers when a reward falls due.";
-    RewardSkipped "reward.skipped" "Reward Skipped" "Triggers when a reward is not given because of a limit or the budget.";
+    RewardSkipped "reward.skipped" "Reward Skipped" "Triggers when a reward is not given because of a limit, the budget, or a cap in another currency.";
     RewardOnHold "reward.on_hold" "Reward on Hold" "Triggers when a reward is held.";
     RewardInReview "reward.in_review" "Reward in Review" "Triggers when a reward waits for somebody to look at it.";
     RewardApproved "reward.approved" "Reward Approved" "Triggers when a reward is approved.";

@@ -83,6 +83,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 5, name: "room", sql: include_str!("../../migrations/0005_room.sql") },
     Migration { number: 6, name: "ranking", sql: include_str!("../../migrations/0006_ranking.sql") },
     Migration { number: 7, name: "unreadable", sql: include_str!("../../migrations/0007_unreadable.sql") },
+    Migration { number: 8, name: "pauses", sql: include_str!("../../migrations/0008_pauses.sql") },
 ];
 
 /// One side of a workspace: its live data or its test data. Every table is keyed by

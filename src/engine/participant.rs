@@ -682,7 +682,7 @@ impl Join {
             link_used_at: self.link_used_at,
             risk: risk.clone(),
         };
-        let decision = decide::join(&facts);
+        let mut decision = decide::join(&facts);
         let mut signal = work.signal("lead.add", Some(campaign.id), existing.as_ref().map(|p| p.id), &self.payload());
         let mut lead = None;
         let mut rewards = Vec::new();
@@ -692,7 +692,7 @@ impl Join {
                     insert(work, &campaign, &self.person, fields, code, New::Lead { referrer: &referrer, link_used_at: self.link_used_at, risk: &risk })
                         .await?;
                 signal.participant = Some(participant.id);
-                let (view, given) = became_lead(work, signal.id, &campaign, &participant, referrer, EventType::LeadCreated, &decision).await?;
+                let (view, given) = became_lead(work, signal.id, &campaign, &participant, referrer, EventType::LeadCreated, &mut decision).await?;
                 lead = Some(view);
                 rewards = given;
             }
@@ -781,7 +781,7 @@ async fn became_lead(
     lead: &Participant,
     referrer: Participant,
     event: EventType,
-    decision: &Decision,
+    decision: &mut Decision,
 ) -> Result<(view::Lead, Vec<view::Reward>)> {
     let space = work.context.space;
     let now = work.now();
@@ -823,7 +823,8 @@ async fn became_lead(
         leads: referrer.leads,
         qualified_leads: referrer.qualified_leads,
     };
-    let (rewards, _) = reward::give(work, signal, campaign, lead, &referrer, &occasion).await?;
+    let (rewards, skipped) = reward::give(work, signal, campaign, lead, &referrer, &occasion).await?;
+    decision.checks.extend(skipped);
     Ok((view, rewards))
 }
 
@@ -863,7 +864,7 @@ impl Act for Claim {
             force: self.force,
             circular: referrer.referrer_id == Some(lead.id),
         };
-        let decision = decide::claim(&facts);
+        let mut decision = decide::claim(&facts);
         let payload = json!({"participant": lead.lead(), "referrer": referrer.referrer(), "evidence": self.evidence, "force": self.force});
         let signal = work.signal("lead.claim", Some(campaign.id), Some(lead.id), &payload);
         let now = work.now();
@@ -885,7 +886,7 @@ impl Act for Claim {
                 updated_at: now,
                 ..lead
             };
-            let (made, given) = became_lead(work, signal.id, &campaign, &lead, referrer, EventType::LeadClaimed, &decision).await?;
+            let (made, given) = became_lead(work, signal.id, &campaign, &lead, referrer, EventType::LeadClaimed, &mut decision).await?;
             view = Some(made);
             rewards = given;
         } else if lead.lead_since.is_some() {

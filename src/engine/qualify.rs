@@ -13,7 +13,7 @@ use super::{
 use goodword_core::{
     campaign::{ConversionKind, Rule},
     condition::Verdict,
-    decide::{self, ConversionFacts, Decision, Evidence, LeadStatus, Occasion, Outcome, QualifyFacts, ReferrerFacts, RefundFacts},
+    decide::{self, CampaignFacts, ConversionFacts, Decision, Evidence, LeadStatus, Occasion, Outcome, QualifyFacts, ReferrerFacts, RefundFacts},
     explain::{Check, Reason},
     ids::{CampaignId, ConversionId, LeadId, SignalId},
     money::Money,
@@ -544,14 +544,16 @@ impl Act for Reject {
                 decision
             }
             (false, true) => {
-                let decision = Decision::applied(Vec::new());
+                let mut decision = Decision::applied(Vec::new());
                 let now = work.now();
                 case.set_status(work, LeadStatus::Pending, now, false, None).await?;
                 let data = case.data(work.shared, None, signal.id, &decision);
                 work.emit(EventType::LeadRestored, &self.lead, Some(case.lead.id), &data)?;
                 // What it was given for joining, and lost, is given back.
                 let occasion = Occasion { joined: true, ..case.occasion(now, false, None, None) };
-                (rewards, _) = reward::give(work, signal.id, &case.campaign, &case.lead, &case.referrer, &occasion).await?;
+                let (given, skipped) = reward::give(work, signal.id, &case.campaign, &case.lead, &case.referrer, &occasion).await?;
+                rewards = given;
+                decision.checks.extend(skipped);
                 decision
             }
             _ => Decision::unchanged(Reason::AlreadyDone),
@@ -696,7 +698,7 @@ impl Act for Convert {
             if rule.minimum_spend.is_some() || !rule.goals.is_empty() { conversion::of_lead(work.tx, space, case.lead.id).await? } else { Vec::new() };
         rows.insert(rows.partition_point(|earlier| earlier.occurred_at <= row.occurred_at), row.clone());
         let verdict = work.ask(question(rule, &row).into_iter().collect())?.pop();
-        let qualification = case.consider(&row, &progress(&rows, None, rule), verdict.as_ref(), case.referrer.referrer_facts());
+        let qualification = case.consider(&row, &progress(&rows, None, rule), verdict.as_ref(), case.campaign.facts(), case.referrer.referrer_facts());
         let mut decision = qualification.decision;
         row.counts = qualification.counts;
         row.reason = decision.reason;
@@ -805,9 +807,16 @@ fn question(rule: &Rule, row: &ConversionRow) -> Option<Question> {
 
 impl Case {
     /// What the rule says of a conversion.
-    fn consider(&self, row: &ConversionRow, progress: &Progress, verdict: Option<&Verdict>, referrer: ReferrerFacts) -> decide::Qualification {
+    fn consider(
+        &self,
+        row: &ConversionRow,
+        progress: &Progress,
+        verdict: Option<&Verdict>,
+        campaign: CampaignFacts<'_>,
+        referrer: ReferrerFacts,
+    ) -> decide::Qualification {
         decide::qualify(&QualifyFacts {
-            campaign: self.campaign.facts(),
+            campaign,
             lead: lead_facts(&self.lead),
             referrer,
             at: row.occurred_at,
@@ -978,10 +987,11 @@ impl Act for Recheck {
         let mut rows = conversion::of_lead(work.tx, work.context.space, case.lead.id).await?;
         let count_now = case.count_what_was_ignored(work, &mut rows, &signal).await?;
         let now = work.now();
-        let mut decision = explain(&case.campaign, &case.lead, &case.referrer, &rows, now);
+        let ignored = ignored(work.tx, work.context.space, &rows).await?;
+        let mut decision = explain(&case.campaign, &case.lead, &case.referrer, &rows, ignored, now);
         let mut rewards = Vec::new();
         let counted: Vec<&ConversionRow> = rows.iter().filter(|row| row.counts && !row.fully_refunded()).collect();
-        let standing = standing(&case.campaign, &case.lead, &case.referrer, &rows, now);
+        let standing = [able(&case.campaign, &case.lead, &case.referrer, now), come(&case.campaign, &rows)].concat();
         let qualified = case.lead.lead_status == Some(LeadStatus::Pending) && !counted.is_empty() && !standing.iter().any(Check::failed);
         if qualified {
             decision = Decision::applied(standing);
@@ -1000,7 +1010,12 @@ impl Act for Recheck {
                 let occasion = Occasion { again: true, ..case.occasion(at, qualified, conversion.map(|row| (row.id, row.kept())), since) };
                 let (given, skipped) = reward::give(work, signal.id, &case.campaign, &case.lead, &case.referrer, &occasion).await?;
                 rewards.extend(given);
-                decision.checks.extend(skipped);
+                for check in skipped {
+                    // What is true of each payment is said once.
+                    if !decision.checks.iter().any(|said| (said.reason, &said.about) == (check.reason, &check.about)) {
+                        decision.checks.push(check);
+                    }
+                }
             }
             decision.outcome = if rewards.is_empty() { Outcome::Unchanged } else { Outcome::Applied };
         }
@@ -1020,7 +1035,7 @@ impl Act for Recheck {
 
 impl Case {
     /// Conversions that did not count when they were told may count by today's rule, and
-    /// as the referrer stands today.
+    /// as campaign and referrer stand today.
     async fn count_what_was_ignored(&self, work: &mut Work<'_, '_>, rows: &mut [ConversionRow], signal: &Signal) -> Result<bool> {
         let rule = &self.campaign.settings().rule;
         let ignored: Vec<usize> = (0..rows.len()).filter(|&i| !rows[i].counts && !rows[i].fully_refunded()).collect();
@@ -1029,7 +1044,8 @@ impl Case {
         for i in ignored {
             rows[i].counts = true;
             let referrer = ReferrerFacts { was_suspended: None, ..self.referrer.referrer_facts() };
-            let considered = self.consider(&rows[i], &progress(rows, None, rule), verdicts.next().as_ref(), referrer);
+            let campaign = CampaignFacts { pauses: &[], ..self.campaign.facts() };
+            let considered = self.consider(&rows[i], &progress(rows, None, rule), verdicts.next().as_ref(), campaign, referrer);
             let was = rows[i].reason;
             rows[i].counts = considered.counts;
             rows[i].reason = considered.decision.reason;
@@ -1051,27 +1067,53 @@ impl Case {
     }
 }
 
-/// Whether a lead would be qualified by what has been told of it: the checks.
-fn standing(campaign: &Campaign, lead: &Participant, referrer: &Participant, rows: &[ConversionRow], now: Timestamp) -> Vec<Check> {
+/// Whether a lead could be qualified by anything now: the checks.
+fn able(campaign: &Campaign, lead: &Participant, referrer: &Participant, now: Timestamp) -> Vec<Check> {
     let facts = QualifyFacts { campaign: campaign.facts(), lead: lead_facts(lead), referrer: referrer.referrer_facts(), at: now, evidence: Evidence::Direct };
     let mut checks = decide::qualify(&facts).decision.checks;
     checks.retain(|check| check.reason != Reason::ManualAllowed);
+    checks
+}
+
+/// How far what was told of a lead has brought it: the checks.
+fn come(campaign: &Campaign, rows: &[ConversionRow]) -> Vec<Check> {
     let rule = &campaign.settings().rule;
     let progress = progress(rows, None, rule);
+    let mut checks = Vec::new();
     decide::progress_checks(rule, progress.spent_minor, &progress.goals, &mut checks);
     checks
 }
 
-/// What the rule says of a lead as things are: the checks of an explanation.
-fn explain(campaign: &Campaign, lead: &Participant, referrer: &Participant, rows: &[ConversionRow], now: Timestamp) -> Decision {
-    let mut checks = standing(campaign, lead, referrer, rows, now);
-    // What was sent and did not count, with the reason that was given then.
+/// The checks that the latest conversions which do not count have failed, as they were made then; newest first.
+async fn ignored(tx: &mut Tx<'_>, space: Space, rows: &[ConversionRow]) -> Result<Vec<Check>> {
+    let sql = "SELECT checks FROM signals WHERE space = $1 AND id = $2";
+    let mut failed = Vec::new();
     for row in rows.iter().filter(|row| !row.counts).rev().take(5) {
-        checks.push(Check::new(row.reason, false, row.reason.sentence(), format!("{} {} of {}", row.kind.as_str(), row.external_id, row.occurred_at)));
+        let checks = tx.fetch_one(sql, &[space.into(), row.signal.uuid().into()], |row| row.get::<String>(0)).await?;
+        let checks: Vec<Check> = checks.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let check = checks.into_iter().find(|check| check.failed() && check.reason == row.reason);
+        // Looked at again, it may have failed another.
+        let check = check.unwrap_or_else(|| Check::new(row.reason, false, "a conversion that counts", "one that does not"));
+        failed.push(check.about(format!("{} {} of {}", row.kind.as_str(), row.external_id, row.occurred_at)));
     }
-    if rows.is_empty() && lead.lead_status == Some(LeadStatus::Pending) {
-        let expected = campaign.settings().rule.conversions.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
-        checks.push(Check { reason: Reason::ConversionKind, passed: None, expected, found: "no conversion yet".into(), miss: None });
+    Ok(failed)
+}
+
+/// What the rule says of a lead as things are: the checks of an explanation. What stands most in the way comes first.
+fn explain(campaign: &Campaign, lead: &Participant, referrer: &Participant, rows: &[ConversionRow], mut ignored: Vec<Check>, now: Timestamp) -> Decision {
+    let rule = &campaign.settings().rule;
+    let mut checks = able(campaign, lead, referrer, now);
+    let come = come(campaign, rows);
+    let pending = lead.lead_status == Some(LeadStatus::Pending);
+    if pending && (come.iter().any(Check::failed) || !rows.iter().any(|row| row.counts && !row.fully_refunded())) {
+        checks.extend(decide::window_check(rule, lead.lead_since.unwrap_or(lead.created_at), now));
+    }
+    // Where the latest conversion did not count, that is what is asked about; otherwise what is still missing.
+    let earlier = ignored.split_off(usize::from(rows.last().is_some_and(|row| !row.counts)));
+    checks.extend(ignored.into_iter().chain(come).chain(earlier));
+    if rows.is_empty() && pending {
+        let expected = rule.conversions.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+        checks.push(Check { passed: None, ..Check::new(Reason::ConversionKind, false, expected, "no conversion yet") });
     }
     let failed = checks.iter().find(|check| check.failed()).map(|check| check.reason);
     match failed {
@@ -1126,22 +1168,31 @@ pub async fn explanation(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: Lea
         LeadStatus::Pending => &[EventType::LeadUnqualified, EventType::LeadRestored, EventType::LeadCreated, EventType::LeadClaimed],
     };
     let decided = signals.iter().find(|signal| signal.effects.iter().any(|effect| deciding.iter().any(|event| event.as_str() == effect.kind)));
-    // A qualified lead is explained by what decided it; the others by how things stand.
-    let decision = explain(&campaign, &lead, &referrer, &rows, now);
-    let (checks, reason) = match (status, decided) {
-        (LeadStatus::Qualified, Some(signal)) => (signal.checks.clone(), Reason::Done),
-        _ => (decision.checks, decision.reason),
+    // A qualified lead is explained by what decided it, and by the rewards that it has not brought; the others by how
+    // things stand.
+    let checks = match decided.filter(|_| status == LeadStatus::Qualified) {
+        Some(signal) => signal.checks.iter().filter(|check| check.about.is_none()).cloned().chain(held_back(&campaign, &referrer, &signals, signal)).collect(),
+        None => {
+            let ignored = ignored(tx, space, &rows).await?;
+            explain(&campaign, &lead, &referrer, &rows, ignored, now).checks
+        }
     };
-    let nearest_miss = checks.iter().find_map(|check| check.miss.clone());
-    let open = checks.iter().any(|check| check.passed != Some(true));
+    let first = checks.iter().find(|check| check.failed());
+    let nearest_miss = first.and_then(|check| check.miss.clone()).or_else(|| checks.iter().find_map(|check| check.miss.clone()));
+    let send = || "Send a conversion, or qualify the lead.".to_owned();
     let (verdict, next_step) = match status {
-        LeadStatus::Qualified => ("Qualified: all conditions were met.".to_owned(), next_of(&rewards)),
+        LeadStatus::Qualified => {
+            let next = Some(next_of(&rewards)).filter(|next| !next.is_empty());
+            ("Qualified: all conditions were met.".to_owned(), next.unwrap_or_else(|| first.map_or("", |check| check.reason.next_step()).to_owned()))
+        }
         LeadStatus::Rejected => ("Rejected: the lead earns nothing.".to_owned(), Reason::LeadNotRejected.next_step().to_owned()),
-        LeadStatus::Pending => match (&nearest_miss, open, lead.status_reason) {
-            (Some(miss), ..) => (format!("Pending: {miss}."), reason.next_step().to_owned()),
-            (None, true, _) if reason != Reason::Done => (format!("Pending: {}", reason.sentence()), reason.next_step().to_owned()),
-            (None, _, Some(reason)) => (format!("Pending again: {}", reason.sentence()), "Send a conversion, or qualify the lead.".to_owned()),
-            _ => ("Pending: nothing has been reported that could qualify the lead.".to_owned(), "Send a conversion, or qualify the lead.".to_owned()),
+        LeadStatus::Pending => match (first, lead.status_reason) {
+            (Some(check), _) => {
+                let verdict = check.miss.as_ref().map_or_else(|| format!("Pending: {}", check.reason.sentence()), |miss| format!("Pending: {miss}."));
+                (verdict, Some(check.reason.next_step().to_owned()).filter(|next| !next.is_empty()).unwrap_or_else(send))
+            }
+            (None, Some(reason)) => (format!("Pending again: {}", reason.sentence()), send()),
+            (None, None) => ("Pending: nothing has been reported that could qualify the lead.".to_owned(), send()),
         },
     };
     Ok(Explanation {
@@ -1162,6 +1213,41 @@ pub async fn explanation(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: Lea
         rewards,
         signals,
     })
+}
+
+/// Whether a check is about one of the campaign's reward definitions.
+fn of_reward(campaign: &Campaign, check: &Check) -> bool {
+    check.about.as_ref().is_some_and(|about| campaign.configuration.rewards.iter().any(|definition| definition.terms.name.as_str() == about))
+}
+
+/// Why rewards of a qualified lead were not given, as they were looked at last: when it was decided, at each payment
+/// after that, or when everything was looked at again. How many leads are missing is said as it is now.
+fn held_back(campaign: &Campaign, referrer: &Participant, signals: &[super::signal::SignalView], decided: &super::signal::SignalView) -> Vec<Check> {
+    let by_count = |check: &Check| matches!(check.reason, Reason::Milestone | Reason::EveryN);
+    let mut found: Vec<Check> = Vec::new();
+    for signal in signals {
+        for check in signal.checks.iter().filter(|check| check.failed() && check.reason != Reason::OnlyOnce && !by_count(check) && of_reward(campaign, check)) {
+            if !found.iter().any(|newer| (newer.reason, &newer.about) == (check.reason, &check.about)) {
+                found.push(check.clone());
+            }
+        }
+        if signal.id == decided.id || signal.kind == "lead.recheck" {
+            break;
+        }
+    }
+    let occasion = Occasion {
+        lead: LeadId::from_uuid(referrer.id),
+        joined: false,
+        qualified: true,
+        again: false,
+        conversion: None,
+        qualified_since: None,
+        at: decided.occurred_at,
+        leads: referrer.leads,
+        qualified_leads: referrer.qualified_leads,
+    };
+    found.extend(decide::candidates(&campaign.configuration.rewards, &occasion).1.into_iter().filter(by_count));
+    found
 }
 
 fn next_of(rewards: &[view::Reward]) -> String {

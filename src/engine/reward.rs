@@ -105,6 +105,16 @@ impl RewardRow {
         })
     }
 
+    /// Whether it is for a number of leads, not for one.
+    fn is_counted(&self) -> bool {
+        self.cause.starts_with("milestone:") || self.cause.starts_with("every:")
+    }
+
+    /// Whether it was left to its beneficiary when its ground was lost.
+    fn is_noted(&self) -> bool {
+        self.state == RewardState::Issued && lost_ground(self.reason)
+    }
+
     pub fn view(&self, campaign: &Campaign, name: &str, beneficiary: &Participant) -> view::Reward {
         let lead = self.role == Role::Lead;
         view::Reward {
@@ -324,9 +334,8 @@ pub(super) async fn give(
     occasion: &Occasion,
 ) -> Result<(Vec<view::Reward>, Vec<Check>)> {
     let configuration = campaign.configuration.clone();
-    let candidates = decide::candidates(&configuration.rewards, occasion);
+    let (candidates, mut skipped) = decide::candidates(&configuration.rewards, occasion);
     let mut given = Vec::with_capacity(candidates.len());
-    let mut skipped = Vec::new();
     for candidate in &candidates {
         let role = candidate.definition.terms.beneficiary;
         let beneficiary = if role == Role::Lead { lead } else { referrer };
@@ -341,9 +350,10 @@ pub(super) async fn give(
             (candidate.basis, candidate.conversion) = (before.basis, before.conversion);
         }
         let candidate = &candidate;
-        if let Some(recalled) = before.as_ref().filter(|row| row.recalled) {
-            // On its way when its ground was lost, and the ground is there again: let it arrive.
-            save(work, &RewardRow { recalled: false, updated_at: work.now(), ..recalled.clone() }).await?;
+        if let Some(row) = before.as_ref().filter(|row| row.recalled || row.is_counted() && row.is_noted()) {
+            // On its way, or left to its beneficiary, when its ground was lost, and the ground is there again.
+            let reason = if row.recalled { row.reason } else { Reason::Done };
+            save(work, &RewardRow { recalled: false, reason, updated_at: work.now(), ..row.clone() }).await?;
         }
         let facts = facts(work, campaign, candidate, beneficiary.id, before.as_ref(), &lead.risk).await?;
         let (outcome, checks) = decide::reward(candidate, &facts);
@@ -877,6 +887,12 @@ impl Act for SetBasis {
         if !matches!(case.row.state, RewardState::Due | RewardState::OnHold | RewardState::InReview | RewardState::Approved | RewardState::Failed) {
             return Err(Error::conflict(Reason::RewardState, format!("The reward is {}; its amount cannot change any more.", case.row.state.as_str())));
         }
+        if let Some(cap) = cap.filter(|cap| decide::cap_matches(*cap, self.basis).failed()) {
+            return Err(Error::Invalid {
+                field: "/total_spend".into(),
+                expected: format!("an amount in {}, the currency of the commission's cap", cap.currency),
+            });
+        }
         let amount = decide::commission(percent, cap, self.basis);
         if case.row.basis == Some(self.basis) && case.row.amount == Some(amount) {
             return Ok(case.view());
@@ -1142,11 +1158,9 @@ pub(super) async fn take_back(
             // Whoever joined has joined.
             Ground::Lead { rejected, .. } if joined && (!rejected || case.is_counted()) => continue,
             Ground::Lead { qualified_leads, reason, .. } if case.is_counted() => {
-                // Money that went out for a count stays; what did not go out waits until it is reached again.
-                let reached = count_of(&case, &case.row.cause).is_none_or(|count| count <= *qualified_leads);
-                let waits =
-                    matches!(case.row.state, RewardState::Due | RewardState::OnHold | RewardState::InReview | RewardState::Approved | RewardState::Failed);
-                if reached || !waits {
+                // The count is that of whom it was given to, who may be another than the lead's referrer now. And
+                // what was recalled or noted is not told again with every lead that is lost after that.
+                if case.row.beneficiary != referrer.id || case.is_reached(*qualified_leads) || case.row.recalled || case.row.is_noted() {
                     continue;
                 }
                 (None, *reason)
@@ -1164,7 +1178,12 @@ pub(super) async fn take_back(
 impl Case {
     /// Whether it is for a number of leads, not for one.
     fn is_counted(&self) -> bool {
-        self.row.cause.starts_with("milestone:") || self.row.cause.starts_with("every:")
+        self.row.is_counted()
+    }
+
+    /// Whether so many qualified leads are what it stands for.
+    fn is_reached(&self, qualified_leads: i64) -> bool {
+        count_of(self, &self.row.cause).is_none_or(|count| count <= qualified_leads)
     }
 
     /// Whether a refund of its conversion takes its ground away while the lead stays qualified.
@@ -1175,6 +1194,11 @@ impl Case {
 
     /// What is left of its ground and why, where something was lost.
     async fn lost(&self, work: &mut Work<'_, '_>) -> Result<Option<(Option<Money>, Reason)>> {
+        if self.is_counted() {
+            let beneficiary = find(work.tx, work.context.space, self.row.beneficiary).await?;
+            let stands = self.definition.terms.trigger == Trigger::Joined || beneficiary.is_some_and(|referrer| self.is_reached(referrer.qualified_leads));
+            return Ok((!stands).then_some((None, Reason::LeadUnqualified)));
+        }
         let status = self.lead.lead_status;
         let stands =
             if self.definition.terms.trigger == Trigger::Joined { status != Some(LeadStatus::Rejected) } else { status == Some(LeadStatus::Qualified) };

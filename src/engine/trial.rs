@@ -103,7 +103,7 @@ fn replay(campaign: &Campaign, settings: &CampaignSettings, lead: &Participant, 
         });
         let facts = QualifyFacts {
             // The rule is tried, not the campaign's status since then.
-            campaign: CampaignFacts { status: CampaignStatus::Live, status_since: campaign.status_since, settings },
+            campaign: CampaignFacts { status: CampaignStatus::Live, status_since: campaign.status_since, pauses: &[], settings },
             lead: LeadFacts {
                 id: lead.lead(),
                 status: LeadStatus::Pending,

@@ -415,7 +415,7 @@ fn lead_html(side: Side, company: &str, explanation: &Explanation, now: Timestam
                         (icon(sign)) span.sr { (word) ": " }
                         div {
                             b { (check.reason.sentence()) }
-                            p.note { "Expected " (check.expected) "; found " (check.found) "." @if let Some(miss) = &check.miss { " " b { (miss) } } }
+                            p.note { @if let Some(about) = &check.about { (about) ". " } "Expected " (check.expected) "; found " (check.found) "." @if let Some(miss) = &check.miss { " " b { (miss) } } }
                         }
                     }
                 }

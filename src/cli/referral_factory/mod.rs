@@ -788,9 +788,12 @@ fn terms(theirs: &TheirDefinition, currency: Currency) -> Result<(RewardTerms, O
     let percent: Option<f64> =
         theirs.value.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect::<String>().parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
     let metric = theirs.metric.as_str();
+    let share = percent.filter(|percent| *percent >= 0.01);
+    // Joining has no amount that a commission could be a share of.
+    let moved = theirs.joined && metric == "commission";
     let (value, is_guess) = match metric {
         "coupon" => (json!({"type": "coupon"}), false),
-        "commission" => (json!({"type": "commission", "percent": format!("{:.2}", percent.unwrap_or(0.0))}), percent.is_none()),
+        "commission" => (json!({"type": "commission", "percent": format!("{:.2}", share.unwrap_or(0.01))}), share.is_none()),
         "custom" => (json!({"type": "custom", "metric": "units", "units": percent.map_or(1, |units| (units as i64).max(1))}), true),
         _ => (json!({"type": "fixed", "amount": known.unwrap_or(Money::new(1, currency))}), known.is_none() || !matches!(metric, "amount" | "fixed")),
     };
@@ -799,12 +802,13 @@ fn terms(theirs: &TheirDefinition, currency: Currency) -> Result<(RewardTerms, O
         "name": name,
         "beneficiary": if theirs.for_lead { "lead" } else { "referrer" },
         "value": value,
-        "trigger": if theirs.joined { "joined" } else { "qualified" },
+        "trigger": if theirs.joined && !moved { "joined" } else { "qualified" },
         "active": false,
     });
     let terms: RewardTerms = serde_json::from_value(terms).map_err(|error| Failure::new(format!("reward {}: {error}", theirs.id)))?;
     let note = match is_guess {
         true => format!("it came inactive and its value ({} {:?}) could not be read: set it, then activate it", theirs.metric, theirs.value),
+        false if moved => "it came inactive, and for qualifying: joining has no amount that a commission could be a share of. Compare its value, its cadence and how it is issued, then activate it".to_owned(),
         false => "it came inactive: compare its value, its cadence and how it is issued, then activate it".to_owned(),
     };
     Ok((terms, Some(note)))
