@@ -140,3 +140,55 @@ async fn a_referrers_own_page_has_an_address_that_may_be_mailed_to_them() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn nobody_changes_a_campaign_that_somebody_else_has_changed() {
+    on_both(async |web, key| {
+        let made = web.send("POST", "/v1/campaigns", Some(key), Some(&json!({"name": "Spring", "rewards": []}))).await;
+        assert_eq!((made.status, made.headers["etag"].to_str().unwrap()), (201, "\"v1\""));
+        let path = format!("/v1/campaigns/{}", made.body["id"].as_str().unwrap());
+        let changed = web.send("PATCH", &path, Some(key), Some(&json!({"name": "Summer"}))).await;
+        assert_eq!((changed.status, changed.headers["etag"].to_str().unwrap()), (200, "\"v2\""));
+        let terms = json!({"campaign_id": made.body["id"], "name": "Cash", "beneficiary": "referrer", "value": {"type": "fixed", "amount": {"amount_minor": 500, "currency": "EUR"}}});
+        let defined = web.send_with(&[("if-match", "\"v2\"")], "POST", "/v1/reward-definitions", Some(key), Some(&terms)).await;
+        assert_eq!((defined.status, defined.headers["etag"].to_str().unwrap()), (201, "\"v3\""), "{}", defined.body);
+        let definition = format!("/v1/reward-definitions/{}", defined.body["id"].as_str().unwrap());
+        assert_eq!(web.send("GET", &definition, Some(key), None).await.headers["etag"], "\"v3\"");
+        for (method, path) in [("POST", format!("{path}/publish")), ("POST", format!("{path}/pause")), ("POST", format!("{path}/end")), ("DELETE", path.clone())] {
+            let body = json!({});
+            let body = (method == "POST").then_some(&body);
+            let stale = web.send_with(&[("if-match", "\"v1\"")], method, &path, Some(key), body).await;
+            assert_eq!(stale.status, 412, "{method} {path}: {}", stale.body);
+        }
+        assert_eq!(web.ok("GET", &path, key, Value::Null).await["status"], "draft");
+        assert_eq!(web.send_with(&[("if-match", "\"v3\"")], "DELETE", &path, Some(key), None).await.status, 204);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_new_campaign_is_named() {
+    on_both(async |web, key| {
+        let existing = format!("/v1/campaigns/{}", campaign(web, key, "Spring").await["id"].as_str().unwrap());
+        for (settings, field) in [
+            (json!({"currency": "XXQ"}), "/currency"),
+            (json!({"starts_at": "soon"}), "/starts_at"),
+            (json!({"attribution": {"model": "best"}}), "/attribution/model"),
+            (json!({"attribution": {"windo_days": 3}}), "/attribution/windo_days"),
+            (json!({"rule": {"bogus": 1}}), "/rule/bogus"),
+            (json!({"lead_fields": [{"key": "size", "label": "Size", "kind": "colour"}]}), "/lead_fields/0/kind"),
+            (json!({"nmae": "x"}), "/nmae"),
+        ] {
+            let mut new = settings.clone();
+            new["name"] = "Summer".into();
+            for (method, path, body) in [("POST", "/v1/campaigns", &new), ("PATCH", existing.as_str(), &settings)] {
+                let refused = web.send(method, path, Some(key), Some(body)).await;
+                assert_eq!((refused.status, refused.body["errors"][0]["field"].as_str()), (422, Some(field)), "{}: {}", refused.asked, refused.body);
+                assert!(!refused.body["errors"][0]["detail"].as_str().unwrap_or_default().contains("expected unknown"), "{}", refused.body);
+            }
+        }
+        let refused = web.send("POST", "/v1/campaigns", Some(key), Some(&json!({"name": 5}))).await;
+        assert_eq!((refused.status, refused.body["errors"][0]["field"].as_str()), (422, Some("/name")));
+    })
+    .await;
+}

@@ -267,7 +267,7 @@ impl World {
                 let patch = change(what).as_object().unwrap().clone();
                 self.act(moment, Edit { id: self.campaign, if_version: None, change: Change::Settings { patch, unset: vec![] } }).await
             }
-            Step::Status { status } => self.act(moment, SetStatus { id: self.campaign, status }).await,
+            Step::Status { status } => self.act(moment, SetStatus { id: self.campaign, if_version: None, status }).await,
             Step::Recheck { who } => match self.person(who).await {
                 Some(id) => self.act(moment, Recheck { lead: goodword_core::ids::LeadId::from_uuid(id) }).await,
                 None => String::new(),

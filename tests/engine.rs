@@ -477,7 +477,7 @@ async fn a_campaign_ends_at_its_time_and_for_good() {
         let ended = told.iter().filter(|(kind, data)| kind == "campaign.changed" && data["campaign_state"]["status"] == "ended").count();
         assert_eq!(ended, 2, "{told:?}");
 
-        let refused = async |campaign: &TestCampaign, status| match app.act(campaign::SetStatus { id: campaign.id, status }).await {
+        let refused = async |campaign: &TestCampaign, status| match app.act(campaign::SetStatus { id: campaign.id, if_version: None, status }).await {
             Err(Error::Conflict { detail, .. }) => detail,
             other => panic!("{other:?}"),
         };

@@ -1,6 +1,6 @@
 //! `/v1/campaigns`: campaigns, their status and the versions of their configuration.
 
-use super::{Done, List, Makes, Order, page};
+use super::{Configures, Done, List, MakesConfigured, Order, page};
 use crate::{
     engine::{
         Space,
@@ -9,7 +9,11 @@ use crate::{
         trial::{self, Trial},
         view::CampaignRef,
     },
-    http::{Any, App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Routes, Versioned, Write, extract::Nothing, routes},
+    http::{
+        Any, App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Routes, Versioned, Write,
+        extract::{Nothing, read_value},
+        routes,
+    },
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -113,10 +117,11 @@ async fn find(app: &App, space: Space, query: CampaignList) -> Result<Listing<Ca
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 struct NewCampaign {
+    /// Read by themselves: what serde flattens, it names no field of.
     #[serde(flatten)]
-    settings: CampaignSettings,
+    #[schema(value_type = CampaignSettings)]
+    settings: Map<String, Value>,
     /// Reward definitions to begin with.
     #[serde(default)]
     #[schema(max_items = 50)]
@@ -131,12 +136,18 @@ struct NewCampaign {
 ///
 /// A name is enough: everything else has a sensible default. Rewards may be given at once.
 #[utoipa::path(post, path = "/v1/campaigns", tag = "campaigns", request_body = NewCampaign)]
-async fn create(State(app): State<App>, caller: Caller<Write>, key: IdempotencyKey, body: Body<NewCampaign>) -> Result<Done<CampaignView, Makes>, Problem> {
+async fn create(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    key: IdempotencyKey,
+    body: Body<NewCampaign>,
+) -> Result<Done<CampaignView, MakesConfigured>, Problem> {
     let new = body.value;
     if new.rewards.len() > 50 {
         return Err(Problem::invalid("/rewards", "at most 50 reward definitions"));
     }
-    let act = Create { settings: new.settings, rewards: new.rewards, status: new.status.unwrap_or(CampaignStatus::Draft), code: new.code };
+    let settings = read_value(Value::Object(new.settings))?;
+    let act = Create { settings, rewards: new.rewards, status: new.status.unwrap_or(CampaignStatus::Draft), code: new.code };
     let url = app.engine.shared().public_url.clone();
     super::write(&app, &caller, None, key, body.raw_hash, act, move |campaign| (StatusCode::CREATED, view(&campaign, &url))).await
 }
@@ -173,12 +184,12 @@ async fn update(
     IfMatch(if_version): IfMatch,
     key: IdempotencyKey,
     body: Body<SettingsChange>,
-) -> Result<Done<CampaignView>, Problem> {
+) -> Result<Done<CampaignView, Configures>, Problem> {
     let SettingsChange { patch, unset } = body.value;
     change(&app, &caller, key, body.raw_hash, Edit { id, if_version, change: Change::Settings { patch, unset } }).await
 }
 
-async fn change(app: &App, caller: &Caller<Write>, key: IdempotencyKey, raw_hash: [u8; 32], edit: Edit) -> Result<Done<CampaignView>, Problem> {
+async fn change(app: &App, caller: &Caller<Write>, key: IdempotencyKey, raw_hash: [u8; 32], edit: Edit) -> Result<Done<CampaignView, Configures>, Problem> {
     let url = app.engine.shared().public_url.clone();
     let done = super::write(app, caller, None, key, raw_hash, edit, move |(campaign, _)| (StatusCode::OK, view(&campaign, &url))).await?;
     app.engine.forget().await?;
@@ -188,14 +199,20 @@ async fn change(app: &App, caller: &Caller<Write>, key: IdempotencyKey, raw_hash
 /// Delete a campaign
 ///
 /// Only one without participants; end the others.
-#[utoipa::path(delete, path = "/v1/campaigns/{id}", tag = "campaigns")]
-async fn delete(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(CampaignId,)>) -> Result<NoContent, Problem> {
-    app.engine.run(super::context(&app, &caller, None)?, Delete { id }).await?;
+#[utoipa::path(delete, path = "/v1/campaigns/{id}", tag = "campaigns", params(IfMatch))]
+async fn delete(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(CampaignId,)>, IfMatch(if_version): IfMatch) -> Result<NoContent, Problem> {
+    app.engine.run(super::context(&app, &caller, None)?, Delete { id, if_version }).await?;
     app.engine.forget().await?;
     Ok(NoContent)
 }
 
-async fn set_status(app: &App, caller: &Caller<Write>, key: IdempotencyKey, raw_hash: [u8; 32], act: SetStatus) -> Result<Done<CampaignView>, Problem> {
+async fn set_status(
+    app: &App,
+    caller: &Caller<Write>,
+    key: IdempotencyKey,
+    raw_hash: [u8; 32],
+    act: SetStatus,
+) -> Result<Done<CampaignView, Configures>, Problem> {
     let url = app.engine.shared().public_url.clone();
     let done = super::write(app, caller, None, key, raw_hash, act, move |campaign| (StatusCode::OK, view(&campaign, &url))).await?;
     app.engine.forget().await?;
@@ -205,58 +222,62 @@ async fn set_status(app: &App, caller: &Caller<Write>, key: IdempotencyKey, raw_
 /// Publish a campaign
 ///
 /// 409 for one that has ended, or whose `ends_at` has passed.
-#[utoipa::path(post, path = "/v1/campaigns/{id}/publish", tag = "campaigns", request_body = Nothing)]
+#[utoipa::path(post, path = "/v1/campaigns/{id}/publish", tag = "campaigns", params(IfMatch), request_body = Nothing)]
 async fn publish(
     State(app): State<App>,
     caller: Caller<Write>,
     Path((id,)): Path<(CampaignId,)>,
+    IfMatch(if_version): IfMatch,
     key: IdempotencyKey,
     body: Body<Nothing>,
-) -> Result<Done<CampaignView>, Problem> {
-    set_status(&app, &caller, key, body.raw_hash, SetStatus { id, status: CampaignStatus::Live }).await
+) -> Result<Done<CampaignView, Configures>, Problem> {
+    set_status(&app, &caller, key, body.raw_hash, SetStatus { id, if_version, status: CampaignStatus::Live }).await
 }
 
 /// Pause a campaign
 ///
 /// What happens while it is paused does not count, whenever it is told; what happened before still does.
-#[utoipa::path(post, path = "/v1/campaigns/{id}/pause", tag = "campaigns", request_body = Nothing)]
+#[utoipa::path(post, path = "/v1/campaigns/{id}/pause", tag = "campaigns", params(IfMatch), request_body = Nothing)]
 async fn pause(
     State(app): State<App>,
     caller: Caller<Write>,
     Path((id,)): Path<(CampaignId,)>,
+    IfMatch(if_version): IfMatch,
     key: IdempotencyKey,
     body: Body<Nothing>,
-) -> Result<Done<CampaignView>, Problem> {
-    set_status(&app, &caller, key, body.raw_hash, SetStatus { id, status: CampaignStatus::Paused }).await
+) -> Result<Done<CampaignView, Configures>, Problem> {
+    set_status(&app, &caller, key, body.raw_hash, SetStatus { id, if_version, status: CampaignStatus::Paused }).await
 }
 
 /// Resume a campaign
 ///
 /// 409 for one that has ended: an end is final.
-#[utoipa::path(post, path = "/v1/campaigns/{id}/resume", tag = "campaigns", request_body = Nothing)]
+#[utoipa::path(post, path = "/v1/campaigns/{id}/resume", tag = "campaigns", params(IfMatch), request_body = Nothing)]
 async fn resume(
     State(app): State<App>,
     caller: Caller<Write>,
     Path((id,)): Path<(CampaignId,)>,
+    IfMatch(if_version): IfMatch,
     key: IdempotencyKey,
     body: Body<Nothing>,
-) -> Result<Done<CampaignView>, Problem> {
-    set_status(&app, &caller, key, body.raw_hash, SetStatus { id, status: CampaignStatus::Live }).await
+) -> Result<Done<CampaignView, Configures>, Problem> {
+    set_status(&app, &caller, key, body.raw_hash, SetStatus { id, if_version, status: CampaignStatus::Live }).await
 }
 
 /// End a campaign
 ///
 /// Nobody can join any more; rewards that are due are still reviewed and issued. The end is
 /// final: to go on, make a new campaign. At its `ends_at` a campaign ends by itself.
-#[utoipa::path(post, path = "/v1/campaigns/{id}/end", tag = "campaigns", request_body = Nothing)]
+#[utoipa::path(post, path = "/v1/campaigns/{id}/end", tag = "campaigns", params(IfMatch), request_body = Nothing)]
 async fn end(
     State(app): State<App>,
     caller: Caller<Write>,
     Path((id,)): Path<(CampaignId,)>,
+    IfMatch(if_version): IfMatch,
     key: IdempotencyKey,
     body: Body<Nothing>,
-) -> Result<Done<CampaignView>, Problem> {
-    set_status(&app, &caller, key, body.raw_hash, SetStatus { id, status: CampaignStatus::Ended }).await
+) -> Result<Done<CampaignView, Configures>, Problem> {
+    set_status(&app, &caller, key, body.raw_hash, SetStatus { id, if_version, status: CampaignStatus::Ended }).await
 }
 
 /// One version of a campaign's configuration.
@@ -335,7 +356,7 @@ async fn restore(
     IfMatch(if_version): IfMatch,
     key: IdempotencyKey,
     body: Body<Nothing>,
-) -> Result<Done<CampaignView>, Problem> {
+) -> Result<Done<CampaignView, Configures>, Problem> {
     change(&app, &caller, key, body.raw_hash, Edit { id, if_version, change: Change::Restore(version) }).await
 }
 

@@ -30,7 +30,7 @@ use crate::{
     http::{App, Caller, IdempotencyKey, Problem, Routes, openapi::Chapter, problem, reply},
 };
 use axum::{
-    http::{HeaderName, HeaderValue, StatusCode},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use goodword_core::{text::Line, time::Timestamp};
@@ -149,6 +149,8 @@ pub struct Done<T, W = Changes> {
 
 /// What a write does, as its statuses tell it.
 pub trait What {
+    /// The answer has a `version`, which is also its ETag.
+    const IS_VERSIONED: bool = false;
     const STATUSES: &'static [(StatusCode, &'static str)];
 }
 
@@ -166,6 +168,22 @@ impl What for Makes {
     const STATUSES: &'static [(StatusCode, &'static str)] = &[(StatusCode::CREATED, "Made.")];
 }
 
+/// It changes a configuration.
+pub struct Configures;
+
+impl What for Configures {
+    const IS_VERSIONED: bool = true;
+    const STATUSES: &'static [(StatusCode, &'static str)] = Changes::STATUSES;
+}
+
+/// It makes something that is configured.
+pub struct MakesConfigured;
+
+impl What for MakesConfigured {
+    const IS_VERSIONED: bool = true;
+    const STATUSES: &'static [(StatusCode, &'static str)] = Makes::STATUSES;
+}
+
 /// It makes something, or answers with what was there.
 pub struct MakesOnce;
 
@@ -176,6 +194,12 @@ impl What for MakesOnce {
 impl<T, W: What> IntoResponse for Done<T, W> {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.reply.status).unwrap_or(StatusCode::OK);
+        #[derive(serde::Deserialize)]
+        struct Configured {
+            version: i64,
+        }
+        // From the answer itself, for a kept one tells its own version.
+        let configured = (W::IS_VERSIONED && status.is_success()).then(|| serde_json::from_str::<Configured>(&self.reply.body));
         let mut response = if status.is_success() {
             debug_assert!(W::STATUSES.iter().any(|(documented, _)| *documented == status), "the document does not tell of {status}");
             reply::json_bytes(status, self.reply.body)
@@ -183,6 +207,9 @@ impl<T, W: What> IntoResponse for Done<T, W> {
             // A refusal is kept like any other answer.
             problem::kept(status, &self.reply.body)
         };
+        if let Some(Ok(Configured { version })) = configured {
+            response.headers_mut().insert(header::ETAG, reply::etag(version));
+        }
         if self.reply.replayed {
             response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
         }
@@ -196,7 +223,9 @@ impl<T: ToSchema, W: What> IntoResponses for Done<T, W> {
     fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
         let doc = |text| {
             let header = HeaderBuilder::new().description(Some("`true` where this is the kept answer to a repeated Idempotency-Key.")).build();
-            RefOr::T(reply::document::<T>(text).header("Idempotent-Replayed", header).build())
+            let answer = reply::document::<T>(text).header("Idempotent-Replayed", header);
+            let answer = if W::IS_VERSIONED { answer.header("ETag", reply::etag_doc()) } else { answer };
+            RefOr::T(answer.build())
         };
         W::STATUSES.iter().map(|(status, text)| (status.as_str().to_owned(), doc(*text))).collect()
     }

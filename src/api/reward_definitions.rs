@@ -1,14 +1,14 @@
 //! `/v1/reward-definitions`: what a campaign promises. They are part of the campaign's
 //! versioned configuration: each change makes a new version of it.
 
-use super::{Done, List, Makes};
+use super::{Configures, Done, List, Makes, MakesConfigured};
 use crate::{
     engine::{
         Error,
         campaign::{self, AddCoupons, CampaignFilter, Change, CouponPool, Edit},
         list::{LIMIT_MAX, Listing, Page},
     },
-    http::{App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Routes, Write, routes},
+    http::{App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Routes, Versioned, Write, extract::read_value, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -77,11 +77,12 @@ async fn list(State(app): State<App>, caller: Caller<Read>, Query(query): Query<
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 struct NewDefinition {
     campaign_id: CampaignId,
+    /// Read by themselves: what serde flattens, it names no field of.
     #[serde(flatten)]
-    terms: RewardTerms,
+    #[schema(value_type = RewardTerms)]
+    terms: Map<String, Value>,
 }
 
 /// Create a reward definition
@@ -92,8 +93,9 @@ async fn create(
     IfMatch(if_version): IfMatch,
     key: IdempotencyKey,
     body: Body<NewDefinition>,
-) -> Result<Done<DefinitionView, Makes>, Problem> {
+) -> Result<Done<DefinitionView, MakesConfigured>, Problem> {
     let NewDefinition { campaign_id, terms } = body.value;
+    let terms = read_value(Value::Object(terms))?;
     write(&app, &caller, key, body.raw_hash, StatusCode::CREATED, Edit { id: campaign_id, if_version, change: Change::AddReward(terms) }).await
 }
 
@@ -119,8 +121,9 @@ async fn campaign_of(app: &App, space: crate::engine::Space, id: RewardDefinitio
 
 /// Get a reward definition
 #[utoipa::path(get, path = "/v1/reward-definitions/{id}", tag = "reward definitions")]
-async fn get(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(RewardDefinitionId,)>) -> Result<Json<DefinitionView>, Problem> {
-    Ok(Json(pick(&campaign_of(&app, caller.space, id).await?, id)?))
+async fn get(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path<(RewardDefinitionId,)>) -> Result<Versioned<DefinitionView>, Problem> {
+    let definition = pick(&campaign_of(&app, caller.space, id).await?, id)?;
+    Ok(Versioned { version: definition.version, value: definition })
 }
 
 /// A change: what is given replaces what is there.
@@ -146,7 +149,7 @@ async fn update(
     IfMatch(if_version): IfMatch,
     key: IdempotencyKey,
     body: Body<TermsChange>,
-) -> Result<Done<DefinitionView>, Problem> {
+) -> Result<Done<DefinitionView, Configures>, Problem> {
     let campaign = campaign_of(&app, caller.space, id).await?;
     let TermsChange { patch, unset } = body.value;
     write(&app, &caller, key, body.raw_hash, StatusCode::OK, Edit { id: campaign.id, if_version, change: Change::EditReward { id, patch, unset } }).await

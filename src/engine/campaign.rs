@@ -199,6 +199,15 @@ async fn get_locked(work: &mut Work<'_, '_>, id: CampaignId) -> Result<Campaign>
     find_locked(work, id).await?.ok_or(Error::NotFound { what: "campaign" })
 }
 
+/// The same, if it is still the version that the caller saw, where it said so.
+async fn get_seen(work: &mut Work<'_, '_>, id: CampaignId, if_version: Option<i64>) -> Result<Campaign> {
+    let campaign = get_locked(work, id).await?;
+    match if_version {
+        Some(version) if version != campaign.version => Err(Error::VersionChanged { current: campaign.version }),
+        _ => Ok(campaign),
+    }
+}
+
 async fn find_locked(work: &mut Work<'_, '_>, id: CampaignId) -> Result<Option<Campaign>> {
     let sql = statement(SELECT, " WHERE space = $1 AND id = $2 AND deleted_at IS NULL FOR UPDATE");
     match work.tx.fetch_one(&sql, &[work.context.space.into(), id.uuid().into()], read_row).await? {
@@ -359,12 +368,7 @@ impl Act for Edit {
     type Output = (Campaign, Option<RewardDefinitionId>);
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Self::Output> {
-        let campaign = get_locked(work, self.id).await?;
-        if let Some(version) = self.if_version
-            && version != campaign.version
-        {
-            return Err(Error::VersionChanged { current: campaign.version });
-        }
+        let campaign = get_seen(work, self.id, self.if_version).await?;
         let mut next = (*campaign.configuration).clone();
         let mut touched = None;
         let note = match &self.change {
@@ -440,6 +444,8 @@ const PAUSES_MAX: usize = 200;
 #[derive(Debug, Clone)]
 pub struct SetStatus {
     pub id: CampaignId,
+    /// As [`Edit::if_version`].
+    pub if_version: Option<i64>,
     pub status: CampaignStatus,
 }
 
@@ -447,7 +453,7 @@ impl Act for SetStatus {
     type Output = Campaign;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Campaign> {
-        let campaign = get_locked(work, self.id).await?;
+        let campaign = get_seen(work, self.id, self.if_version).await?;
         if campaign.status == self.status {
             return Ok(campaign);
         }
@@ -530,13 +536,15 @@ async fn set_status(work: &mut Work<'_, '_>, campaign: Campaign, status: Campaig
 #[derive(Debug, Clone)]
 pub struct Delete {
     pub id: CampaignId,
+    /// As [`Edit::if_version`].
+    pub if_version: Option<i64>,
 }
 
 impl Act for Delete {
     type Output = ();
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<()> {
-        let campaign = get_locked(work, self.id).await?;
+        let campaign = get_seen(work, self.id, self.if_version).await?;
         let args: [Arg<'_>; 2] = [work.context.space.into(), self.id.uuid().into()];
         if has_participants(work, self.id).await? {
             return Err(Error::Conflict { reason: None, detail: "The campaign has participants. End it, or erase them first.".into() });
@@ -687,7 +695,9 @@ fn patched<T: serde::Serialize + serde::de::DeserializeOwned>(current: &T, patch
     serde_path_to_error::deserialize(value).map_err(|error| {
         let field = format!("/{}", error.path().to_string().replace(['.', '['], "/").replace(']', ""));
         let text = error.into_inner().to_string();
-        Error::Invalid { field, expected: text.strip_prefix("expected ").unwrap_or(&text).to_owned() }
+        // What serde says of a field that is not there, or of a wrong value, ends with what it would have taken.
+        let expected = text.rsplit_once("expected ").map_or(text.as_str(), |(_, expected)| expected);
+        Error::Invalid { field, expected: expected.to_owned() }
     })
 }
 

@@ -147,8 +147,13 @@ impl<T: ToSchema> IntoResponses for Created<T> {
 
 impl<T: ToSchema> IntoResponses for Versioned<T> {
     fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
-        only("200", document::<T>("Done.").header("ETag", header_doc("The version, for If-Match.")))
+        only("200", document::<T>("Done.").header("ETag", etag_doc()))
     }
+}
+
+/// Documents the ETag.
+pub fn etag_doc() -> utoipa::openapi::Header {
+    header_doc("The version, for If-Match.")
 }
 
 impl IntoResponses for NoContent {

@@ -288,7 +288,7 @@ impl TestCampaign {
     }
 
     pub async fn set_status(&self, status: CampaignStatus) -> Campaign {
-        self.app.act(SetStatus { id: self.id, status }).await.unwrap()
+        self.app.act(SetStatus { id: self.id, if_version: None, status }).await.unwrap()
     }
 
     /// Changes settings, member by member.

@@ -51,6 +51,11 @@ impl Web {
     }
 
     pub async fn send(&self, method: &str, path: &str, key: Option<&str>, body: Option<&Value>) -> Answer {
+        self.send_with(&[], method, path, key, body).await
+    }
+
+    /// The same with headers of its own.
+    pub async fn send_with(&self, headers: &[(&str, &str)], method: &str, path: &str, key: Option<&str>, body: Option<&Value>) -> Answer {
         let mut request = Request::builder().method(method).uri(path).extension(Peer(SocketAddr::from(([198, 51, 100, 7], 9))));
         if let Some(key) = key {
             request = request.header("authorization", format!("Bearer {key}"));
@@ -58,6 +63,7 @@ impl Web {
         if body.is_some() {
             request = request.header("content-type", "application/json");
         }
+        request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let request = request.body(body.map_or_else(Body::empty, |body| body.to_string().into())).unwrap();
         let (parts, sent) = self.router.clone().oneshot(request).await.unwrap().into_parts();
         let bytes = axum::body::to_bytes(sent, 1 << 24).await.unwrap();

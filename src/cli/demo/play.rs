@@ -430,7 +430,7 @@ impl Stage<'_> {
             Step::EndCampaign { campaign } => {
                 let context = self.context(at, "api");
                 self.campaigns[campaign] =
-                    self.engine.run(context, campaign::SetStatus { id: self.campaigns[campaign].id, status: CampaignStatus::Ended }).await?;
+                    self.engine.run(context, campaign::SetStatus { id: self.campaigns[campaign].id, if_version: None, status: CampaignStatus::Ended }).await?;
                 Ok(())
             }
             Step::Night => self.end_holds(at).await,

@@ -321,7 +321,7 @@ async fn a_direct_link_carries_the_code_and_nothing_else() {
         assert_eq!(visits.iter().map(|visit| (visit.bot, visit.source.as_str())).collect::<Vec<_>>(), [(false, "qr"), (true, "qr")]);
 
         // Paused, it is a page with kind words and the normal way in.
-        house.engine.run(house.context(), campaign::SetStatus { id: campaign.id, status: CampaignStatus::Paused }).await.unwrap();
+        house.engine.run(house.context(), campaign::SetStatus { id: campaign.id, if_version: None, status: CampaignStatus::Paused }).await.unwrap();
         house.engine.forget().await.unwrap();
         let reply = house.get(&format!("/{}", priya.code)).await;
         reply.says(200, "This offer is taking a break");
