@@ -22,8 +22,11 @@ interface Kept {
 
 /** The endpoint that this node wants to have on the server. */
 function wanted(this: IHookFunctions) {
+	// One that is not shown is not there, and n8n extracts no value from it.
 	const filter = (name: string) =>
-		(this.getNodeParameter(name, '', { extractValue: true }) as string) || null;
+		name in this.getNode().parameters
+			? (this.getNodeParameter(name, '', { extractValue: true }) as string) || null
+			: null;
 	return {
 		url: this.getNodeWebhookUrl('default') as string,
 		event_types: this.getNodeParameter('events') as string[],
