@@ -150,7 +150,8 @@ impl World {
             source: "api".into(),
             seed: u128::from(moment.story),
         };
-        let workspace = engine.run(nowhere, CreateWorkspace { name: "Acme".parse().unwrap() }).await.unwrap();
+        let name = format!("Acme {}", moment.story).parse().unwrap();
+        let workspace = engine.run(nowhere, CreateWorkspace { name }).await.unwrap();
         let mut world = Self { app: TestApp { engine: engine.clone(), space: workspace.test, workspace }, campaign: CampaignId::from_uuid(Default::default()) };
         let settings = json!({"name": "Spring", "review": "risk", "budget": {"amount": {"amount": "60.00", "currency": "EUR"}, "period": "week"}});
         let rewards = json!([
