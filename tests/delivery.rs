@@ -1038,8 +1038,11 @@ async fn a_server_killed_in_the_middle_of_a_fan_out_loses_nothing() {
     goodword_testkit::on_both(async |url| {
         let data = tempfile::tempdir().unwrap();
         let database = url.starts_with("postgres").then_some(url.as_str());
-        let receivers =
-            [Receiver::start(|_, _| Answer::After(Duration::from_millis(50))).await, Receiver::start(|_, _| Answer::After(Duration::from_millis(20))).await];
+        // The first one takes its time until the server is killed, so that it is in the middle on any machine.
+        let (alive, long) = (Arc::new(std::sync::atomic::AtomicBool::new(true)), Duration::from_secs(10));
+        let slow = alive.clone();
+        let first = move |_: &Seen, n: usize| Answer::After(if n >= 20 && slow.load(Ordering::SeqCst) { long } else { Duration::from_millis(20) });
+        let receivers = [Receiver::start(first).await, Receiver::start(|_, _| Answer::After(Duration::from_millis(20))).await];
         let server = Process::start(data.path(), database, None);
         let campaign = server.post("/v1/campaigns", &json!({"name": "Spring", "status": "live"}))["id"].clone();
         for receiver in &receivers {
@@ -1053,6 +1056,7 @@ async fn a_server_killed_in_the_middle_of_a_fan_out_loses_nothing() {
         }
         let (sent, key) = (receivers[0].count(), server.key.clone());
         drop(server);
+        alive.store(false, Ordering::SeqCst);
         assert!(sent < 60, "it was in the middle: {sent}");
         let _server = Process::start(data.path(), database, Some(key));
         for receiver in &receivers {

@@ -161,20 +161,17 @@ fn relocated(value: Value) -> Value {
     }
 }
 
-/// There only where an event's person was erased.
-const ERASED: &str = "erased";
-
 /// The schema of one type: the envelope with its type, and `null` for what it never carries.
 fn schema(kind: EventType, example: &Value, definitions: &Map<String, Value>) -> Value {
     let properties_of = |name: &str| definitions.get(name).map(|schema| schema["properties"].clone()).unwrap_or_default();
     let (mut envelope, mut data) = (properties_of("Event"), properties_of("EventData"));
     for (name, member) in data.as_object_mut().into_iter().flatten() {
-        if name != ERASED && example["data"][name.as_str()].is_null() {
+        if example["data"][name.as_str()].is_null() {
             *member = json!({"type": "null"});
         }
     }
     let closed = |properties: &Value| {
-        let names: Vec<&String> = properties.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| *name != ERASED).collect();
+        let names: Vec<&String> = properties.as_object().into_iter().flatten().map(|(name, _)| name).collect();
         json!({"type": "object", "properties": properties, "required": names})
     };
     envelope["type"] = json!({"const": kind});
@@ -239,7 +236,7 @@ mod tests {
             for part in ["", "/data"] {
                 let example = view.example.pointer(part).and_then(Value::as_object).unwrap();
                 let schema = view.schema.pointer(&part.replace("/data", "/properties/data")).unwrap();
-                let mut described: Vec<_> = schema["properties"].as_object().unwrap().keys().filter(|name| *name != ERASED).collect();
+                let mut described: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
                 let mut shown: Vec<_> = example.keys().collect();
                 described.sort();
                 shown.sort();

@@ -1,7 +1,7 @@
 //! `/v1/reward-definitions`: what a campaign promises. They are part of the campaign's
 //! versioned configuration: each change makes a new version of it.
 
-use super::{Configures, Done, List, Makes, MakesConfigured};
+use super::{Configures, Done, List, MakesConfigured};
 use crate::{
     engine::{
         Error,

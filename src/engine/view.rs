@@ -287,9 +287,7 @@ pub struct EventData {
     pub count: Option<i64>,
     /// The pool of coupons that it is about.
     pub coupons: Option<CouponsRef>,
-    /// The person that it was about was erased, and everything that it told of them: all else is `null`. Only
-    /// there where it is so.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    /// The person that it was about was erased, and everything that it told of them: all else is `null`.
     pub erased: bool,
 }
 

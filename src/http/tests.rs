@@ -259,7 +259,7 @@ async fn the_document_tells_all_that_the_types_know() {
     let create = &document["paths"]["/v1/things"]["post"];
     assert_eq!(
         create["responses"].as_object().unwrap().keys().collect::<Vec<_>>(),
-        ["201", "400", "401", "403", "404", "408", "409", "413", "415", "422", "429", "500", "503"]
+        ["201", "400", "401", "403", "404", "408", "409", "413", "415", "422", "429", "500", "503", "508"]
     );
     assert_eq!(create["responses"]["201"]["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/Thing");
     assert_eq!(create["requestBody"]["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/NewThing");
@@ -270,7 +270,7 @@ async fn the_document_tells_all_that_the_types_know() {
         (&list["parameters"][0]["name"], &list["parameters"][0]["in"], &list["parameters"][0]["required"]),
         (&json!("limit"), &json!("query"), &json!(false))
     );
-    assert_eq!(list["responses"].as_object().unwrap().keys().collect::<Vec<_>>(), ["200", "400", "401", "403", "404", "422", "429", "500", "503"]);
+    assert_eq!(list["responses"].as_object().unwrap().keys().collect::<Vec<_>>(), ["200", "400", "401", "403", "404", "422", "429", "500", "503", "508"]);
     assert_eq!(list["responses"]["200"]["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/List_Thing");
     let delete = &document["paths"]["/v1/things/{id}"]["delete"];
     assert!(delete["responses"]["412"].is_object());

@@ -187,14 +187,15 @@ async fn fields_are_chosen_renamed_and_added_by_post_or_get() {
         assert_eq!((&reply.body["credential_names"], &reply.body["layout"]["method"]), (&json!(["api_key", "user"]), &json!("POST")));
         assert!(!reply.text.contains("canary-credential"), "credentials are not shown");
         let id = reply.body["id"].as_str().unwrap().to_owned();
-        let layout = json!({"method": "GET", "fields": [{"field": "lead_email"}, {"field": "campaign_name", "as": "c"}], "constants": {"k": "a&b"}});
-        let get = json!({"url": format!("{}/get?own=1", receiver.url), "event_types": ["lead.created"], "shape": "flat", "layout": layout});
+        let layout = json!({"method": "GET", "fields": [{"field": "email", "as": "lead_email"}, {"field": "referrer_email", "as": "by"}], "constants": {"k": "a&b"}});
+        let get = json!({"url": format!("{}/get?own=1", receiver.url), "event_types": ["lead.created"], "shape": "referral_factory", "layout": layout});
         assert_eq!(site.call("POST", "/v1/endpoints", Some(get)).await.status, 201);
         for (wrong, field) in [
             (json!({"layout": {}}), "/layout"),
             (json!({"credentials": {"a": "b"}}), "/credentials"),
             (json!({"shape": "flat", "layout": {"fields": [{"field": "a"}, {"field": "b", "as": "a"}]}}), "/layout"),
             (json!({"shape": "flat", "layout": {"fields": []}}), "/layout"),
+            (json!({"shape": "flat", "layout": {"method": "GET"}}), "/layout/method"),
         ] {
             let mut body = json!({"url": format!("{}/wrong", receiver.url)});
             body.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
@@ -218,7 +219,7 @@ async fn fields_are_chosen_renamed_and_added_by_post_or_get() {
         let head = seen.head.to_lowercase();
         assert!((0..20).all(|n| head.contains(&format!("x-own-{n}: value {n}"))), "{head}");
         let seen = &receiver.soon("/get", 1).await[0];
-        assert_eq!(seen.line, "GET /get?own=1&c=Friends+of+Acme&k=a%26b&lead_email=maya%40example.com HTTP/1.1");
+        assert_eq!(seen.line, "GET /get?own=1&by=priya%40example.com&k=a%26b&lead_email=maya%40example.com HTTP/1.1");
 
         // Another layout from the next event on; and the native shape again, which is a POST.
         let change = json!({"layout": {"fields": [{"field": "code"}]}, "unset": ["credentials"]});
