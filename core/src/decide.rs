@@ -530,14 +530,15 @@ pub fn candidates<'a>(definitions: &'a [RewardDefinition], occasion: &Occasion) 
         };
         match &terms.cadence {
             Cadence::Once if happened => give(Cause::Lead(occasion.lead), &terms.value),
-            Cadence::Ongoing { months } => match (occasion.conversion, occasion.qualified_since) {
-                (Some((id, Some(_))), Some(since)) => match months.map(|months| since.plus_months(months)).filter(|end| *end <= occasion.at) {
-                    Some(end) => miss(Check::new(Reason::RewardMonths, false, format!("a payment before {end}"), occasion.at.to_string())),
-                    None => give(Cause::Conversion(id), &terms.value),
-                },
+            Cadence::Ongoing { months } => {
                 // Qualified without a payment: the first payment will be the first reward.
-                _ => {}
-            },
+                if let (Some((id, Some(_))), Some(since)) = (occasion.conversion, occasion.qualified_since) {
+                    match months.map(|months| since.plus_months(months)).filter(|end| *end <= occasion.at) {
+                        Some(end) => miss(Check::new(Reason::RewardMonths, false, format!("a payment before {end}"), occasion.at.to_string())),
+                        None => give(Cause::Conversion(id), &terms.value),
+                    }
+                }
+            }
             Cadence::Milestones { steps } if happened => {
                 for step in steps.iter().filter(|step| i64::from(step.count) == count || occasion.again && i64::from(step.count) < count) {
                     give(Cause::Milestone(step.count), step.value.as_ref().unwrap_or(&terms.value));

@@ -103,6 +103,7 @@ impl Server {
         assert!(Command::new("kill").arg(self.pid().to_string()).status().unwrap().success());
     }
 
+    #[allow(clippy::disallowed_methods, reason = "nobody tells when a process ends, and the thread is the test's own")]
     pub fn wait(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
