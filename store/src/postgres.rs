@@ -28,7 +28,7 @@ use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 /// How often a command is applied again after a serialization failure or a deadlock.
-const REAPPLY_MAX: u32 = 10;
+const REAPPLY_MAX: u32 = 20;
 /// How often after its connection was lost before COMMIT was sent.
 const RECONNECT_MAX: u32 = 2;
 /// A caller waits this long for a connection, a new or a free one.
