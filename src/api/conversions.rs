@@ -123,7 +123,7 @@ pub(crate) fn money(amount_minor: Option<i64>, amount: Option<&Decimal>, currenc
 /// whether it qualifies the lead; the answer says what was decided and why. Sent again
 /// with the same `external_id`, the first answer comes again and nothing changes.
 #[utoipa::path(post, path = "/v1/conversions", tag = "conversions",
-    request_body(content((NewConversion = "application/json"), (NewConversion = "application/x-www-form-urlencoded"), (NewConversion = "multipart/form-data"))))]
+    request_body(content((NewConversion = "application/json"), (NewConversion = "application/x-www-form-urlencoded"))))]
 async fn create(
     State(app): State<App>,
     caller: Caller<Report>,
@@ -185,7 +185,7 @@ struct NewRefund {
 /// is taken back once: rewards are reduced, cancelled, or reversed where they were issued,
 /// and the lead is pending again where the rule is not met any more.
 #[utoipa::path(post, path = "/v1/conversions/refunds", tag = "conversions",
-    request_body(content((NewRefund = "application/json"), (NewRefund = "application/x-www-form-urlencoded"), (NewRefund = "multipart/form-data"))))]
+    request_body(content((NewRefund = "application/json"), (NewRefund = "application/x-www-form-urlencoded"))))]
 async fn refund(State(app): State<App>, caller: Caller<Report>, key: IdempotencyKey, body: BodyOrForm<NewRefund>) -> Result<Done<Answer>, Problem> {
     let new = body.value;
     let act = Refund {

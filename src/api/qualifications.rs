@@ -105,7 +105,7 @@ impl NewQualification {
 /// `lead: null`, and the signal is kept. 409 where the person is a lead in several
 /// campaigns and none is named.
 #[utoipa::path(post, path = "/v1/qualifications", tag = "qualifications",
-    request_body(content((NewQualification = "application/json"), (NewQualification = "application/x-www-form-urlencoded"), (NewQualification = "multipart/form-data"))))]
+    request_body(content((NewQualification = "application/json"), (NewQualification = "application/x-www-form-urlencoded"))))]
 async fn create(State(app): State<App>, caller: Caller<Report>, key: IdempotencyKey, body: BodyOrForm<NewQualification>) -> Result<Done<Answer>, Problem> {
     let source = body.value.source.clone();
     write(&app, &caller, source.as_deref(), key, body.raw_hash, body.value.act()?, |answer| (StatusCode::OK, answer)).await

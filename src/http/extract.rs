@@ -4,7 +4,7 @@
 //! | extractor | takes | in `#[utoipa::path]` |
 //! |---|---|---|
 //! | [`Body<T>`] | a JSON document | `request_body = T` |
-//! | [`BodyOrForm<T>`] | a JSON document or a form | `request_body(content((T = "application/json"), (T = "application/x-www-form-urlencoded"), (T = "multipart/form-data")))` |
+//! | [`BodyOrForm<T>`] | a JSON document or a form (also in parts, which generators of clients would send beside the other) | `request_body(content((T = "application/json"), (T = "application/x-www-form-urlencoded")))` |
 //! | [`Payload`] | whatever another system sends | as for `BodyOrForm` |
 //! | [`Query<T>`] | the query string | `params(T)`, which derives `IntoParams` |
 //! | [`Path<T>`] | ids in the path | nothing for tuples: `Path((id,)): Path<(LeadId,)>` |
