@@ -335,5 +335,8 @@ fn feed(digest: &mut Sha256, value: &Value) {
         Value::Text(value) => put(4, value.as_bytes()),
         Value::Bytes(value) => put(5, value),
         Value::Id(value) => put(6, value.as_bytes()),
+        // No column holds a list.
+        Value::Ints(values) => put(7, &values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>()),
+        Value::Ids(values) => put(8, &values.iter().flat_map(|value| *value.as_bytes()).collect::<Vec<_>>()),
     }
 }

@@ -54,6 +54,9 @@ use uuid::Uuid;
 const POLL: Duration = Duration::from_secs(1);
 /// How often is looked at how much is due.
 const MEASURE: Duration = Duration::from_secs(5);
+/// So long apart are claims, and records, while there is much to do: a commit for ten costs little more than one
+/// for one. What comes after a quiet time waits for neither.
+const PACE: Duration = Duration::from_millis(10);
 /// Deliveries claimed at once at most, for all lanes: some milliseconds of the writer's time.
 const CLAIM_MAX: usize = 1_000;
 /// Lanes that one claim is for at most: on PostgreSQL each is a round trip.
@@ -202,6 +205,7 @@ impl Loop {
                 _ = poll.tick() => true,
                 () = engine.shared().endpoints.rung() => false,
             };
+            let begun = Instant::now();
             let mut rung = engine.shared().endpoints.take_rung();
             let outcome = async {
                 if polled {
@@ -213,6 +217,7 @@ impl Loop {
                 tracing::warn!(%error, "deliveries cannot be taken, trying again");
                 tokio::time::sleep(POLL).await;
             }
+            tokio::time::sleep(PACE.saturating_sub(begun.elapsed())).await;
         }
         self.end().await;
     }
@@ -471,7 +476,18 @@ async fn replay(parts: Parts, mut stop: watch::Receiver<bool>) {
 /// Writes results in batches, and tells the engine when an endpoint's health has changed.
 async fn record(parts: Parts, lanes: Lanes, mut results: mpsc::Receiver<Tried>) {
     let mut batch = Vec::new();
+    let mut begun = Instant::now();
     while results.recv_many(&mut batch, RECORD_MAX).await > 0 {
+        let early = PACE.saturating_sub(begun.elapsed());
+        if !early.is_zero() && batch.len() < RECORD_MAX {
+            tokio::time::sleep(early).await;
+            while batch.len() < RECORD_MAX
+                && let Ok(tried) = results.try_recv()
+            {
+                batch.push(tried);
+            }
+        }
+        begun = Instant::now();
         let tried: Arc<[Tried]> = std::mem::take(&mut batch).into();
         loop {
             let record = Record { tried: tried.clone(), node: parts.node, now: (parts.clock)() };

@@ -609,8 +609,8 @@ impl Command for Record {
         }
         // What has arrived has arrived, whoever holds the lease by now.
         for (status, seqs) in &delivered {
-            let set = "UPDATE deliveries SET state = 'delivered', reason = NULL, attempts = attempts + 1, due_at = NULL, lease_by = NULL, error = NULL, status = $1, finished_at = $2 WHERE state = 'due' AND seq IN ";
-            run_in_lists(tx, set, &[status.map(i64::from).into(), self.now.ms().into()], seqs).await?;
+            let sql = "UPDATE deliveries SET state = 'delivered', reason = NULL, attempts = attempts + 1, due_at = NULL, lease_by = NULL, error = NULL, status = $1, finished_at = $2 WHERE state = 'due' AND seq {in:$3}";
+            tx.push(sql, &[status.map(i64::from).into(), self.now.ms().into(), seqs.as_slice().into()]).await?;
         }
         let rows: Vec<Vec<Arg<'_>>> = self
             .tried
@@ -634,35 +634,6 @@ impl Command for Record {
     }
 }
 
-/// Lengths of lists in statements: few, so that statements stay prepared.
-const LIST_LENGTHS: [usize; 3] = [256, 32, 4];
-
-/// Splits a list for statements, with the length that each part is filled up to.
-fn in_lists<T>(mut items: &[T]) -> impl Iterator<Item = (&[T], usize)> {
-    std::iter::from_fn(move || {
-        let length = LIST_LENGTHS.into_iter().find(|&length| length <= items.len()).unwrap_or(LIST_LENGTHS[2]);
-        let (part, rest) = items.split_at(length.min(items.len()));
-        items = rest;
-        (!part.is_empty()).then_some((part, length))
-    })
-}
-
-/// `($3, $4, …)`, for so many items behind so many other arguments.
-fn placeholders(before: usize, length: usize) -> String {
-    let numbers: Vec<_> = (before + 1..=before + length).map(|n| format!("${n}")).collect();
-    format!("({})", numbers.join(", "))
-}
-
-async fn run_in_lists(tx: &mut Tx<'_>, sql: &str, before: &[Arg<'_>], seqs: &[i64]) -> Result<()> {
-    for (part, length) in in_lists(seqs) {
-        let mut args = before.to_vec();
-        // Filled up with the last one: a list holds a number once or twice.
-        args.extend((0..length).map(|i| Arg::Int(part[i.min(part.len() - 1)])));
-        tx.fetch(&format!("{sql}{}", placeholders(before.len(), length)), &args, |_| Ok(())).await?;
-    }
-    Ok(())
-}
-
 /// Gives back what was taken and not tried.
 #[derive(Debug)]
 pub struct Release {
@@ -676,8 +647,8 @@ impl Command for Release {
     type Error = Error;
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let sql = "UPDATE deliveries SET due_at = $2, lease_by = NULL WHERE state = 'due' AND lease_by = $1 AND seq IN ";
-        run_in_lists(tx, sql, &[self.node.into(), self.now.ms().into()], &self.seqs).await
+        let sql = "UPDATE deliveries SET due_at = $2, lease_by = NULL WHERE state = 'due' AND lease_by = $1 AND seq {in:$3}";
+        Ok(tx.push(sql, &[self.node.into(), self.now.ms().into(), self.seqs.as_slice().into()]).await?)
     }
 }
 
@@ -695,8 +666,8 @@ impl Command for SkipTaken {
     type Error = Error;
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let sql = "UPDATE deliveries SET state = 'skipped', reason = $2, due_at = NULL, lease_by = NULL, finished_at = $3 WHERE state = 'due' AND lease_by = $1 AND seq IN ";
-        run_in_lists(tx, sql, &[self.node.into(), self.reason.as_str().into(), self.now.ms().into()], &self.seqs).await
+        let sql = "UPDATE deliveries SET state = 'skipped', reason = $2, due_at = NULL, lease_by = NULL, finished_at = $3 WHERE state = 'due' AND lease_by = $1 AND seq {in:$4}";
+        Ok(tx.push(sql, &[self.node.into(), self.reason.as_str().into(), self.now.ms().into(), self.seqs.as_slice().into()]).await?)
     }
 }
 
@@ -792,25 +763,12 @@ pub async fn count_due(tx: &mut Tx<'_>, endpoints: &[Uuid], now: Timestamp) -> R
     Ok(count)
 }
 
-/// The events of a space by their ids; those that are not there are left out.
-async fn events(tx: &mut Tx<'_>, space: Space, workspace: goodword_core::ids::WorkspaceId, ids: &[Uuid]) -> Result<Vec<Event>> {
-    let mut found = Vec::with_capacity(ids.len());
-    for (part, length) in in_lists(ids) {
-        let mut args = vec![Value::Int(space.number())];
-        args.extend((0..length).map(|i| Value::Id(part[i.min(part.len() - 1)])));
-        let condition = format!("space = $1 AND id IN {}", placeholders(1, length));
-        found.append(&mut feed::by(tx, space, workspace, &condition, &args).await?);
-    }
-    Ok(found)
-}
-
 impl Engine {
-    /// The events of deliveries, for those that write them out.
-    pub async fn events_of(&self, space: Space, mut ids: Vec<Uuid>) -> Result<Vec<Event>> {
+    /// The events of deliveries, for those that write them out; those that are not there are left out.
+    pub async fn events_of(&self, space: Space, ids: Vec<Uuid>) -> Result<Vec<Event>> {
         let workspace = self.workspace_of(space).await?;
-        ids.sort_unstable();
-        ids.dedup();
-        self.read(move |tx| Box::pin(async move { events(tx, space, workspace, &ids).await })).await
+        let args = [Value::Int(space.number()), Value::Ids(ids)];
+        self.read(move |tx| Box::pin(async move { feed::by(tx, space, workspace, "space = $1 AND id {in:$2}", &args).await })).await
     }
 }
 
@@ -833,20 +791,5 @@ impl Command for Forget {
             tx.push("DELETE FROM deliveries WHERE seq = $1", &[(*seq).into()]).await?;
         }
         Ok(old.len() as i64 == CHUNK)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_are_split_into_few_forms() {
-        let items: Vec<i64> = (0..301).collect();
-        let parts: Vec<_> = in_lists(&items).map(|(part, length)| (part.len(), length)).collect();
-        assert_eq!(parts, [(256, 256), (32, 32), (4, 4), (4, 4), (4, 4), (1, 4)]);
-        assert_eq!(in_lists(&items).flat_map(|(part, _)| part.to_vec()).collect::<Vec<_>>(), items);
-        assert_eq!(placeholders(2, 3), "($3, $4, $5)");
-        assert_eq!(in_lists::<i64>(&[]).count(), 0);
     }
 }

@@ -13,7 +13,7 @@ use goodword_core::{
     ids::{CampaignId, RewardDefinitionId},
     reward::RewardDefinition,
 };
-use goodword_store::{Arg, Row, Tx, Value};
+use goodword_store::{Row, Tx};
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -57,21 +57,10 @@ pub async fn of(tx: &mut Tx<'_>, space: Space, what: Numbered, ids: &[Uuid]) -> 
     by_ids(tx, &format!("SELECT id, coalesce(number, no) FROM {} WHERE space = $1 AND id", what.table()), "", space, ids).await
 }
 
-/// Asks for a number beside each of many ids, in statements of few forms. `select` ends with the column of the id.
+/// Asks for a number beside each of many ids. `select` ends with the column of the id.
 pub(super) async fn by_ids(tx: &mut Tx<'_>, select: &str, group: &str, space: Space, ids: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
-    const CHUNK: usize = 256;
-    let mut found = HashMap::with_capacity(ids.len());
-    for chunk in ids.chunks(CHUNK) {
-        // Padded with an id that nothing has, so that few statements serve all lengths.
-        let len = chunk.len().next_power_of_two();
-        let places = (2..2 + len).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
-        let mut args = vec![Value::Int(space.number())];
-        args.extend(chunk.iter().map(|id| Value::Id(*id)));
-        args.resize(len + 1, Value::Id(Uuid::nil()));
-        let args: Vec<Arg<'_>> = args.iter().map(Value::as_arg).collect();
-        found.extend(tx.fetch(&format!("{select} IN ({places}){group}"), &args, |row| Ok((row.get::<Uuid>(0)?, row.get::<i64>(1)?))).await?);
-    }
-    Ok(found)
+    let rows = tx.fetch(&format!("{select} {{in:$2}}{group}"), &[space.into(), ids.into()], |row| Ok((row.get::<Uuid>(0)?, row.get::<i64>(1)?))).await?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Reward definitions of a side by their ids.

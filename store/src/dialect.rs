@@ -38,6 +38,12 @@ pub(crate) fn rewrite(engine: Engine, sql: &str) -> Cow<'_, str> {
             '\'' | '"' => quoted(rest, first),
             '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
             '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            '{' if let Some((list, length)) = one_of(rest) => {
+                let (before, after) = if engine == Engine::Sqlite { ("IN rarray(?", ")") } else { ("= ANY($", ")") };
+                out.extend([before, list, after]);
+                rest = &rest[length..];
+                continue;
+            }
             '{' if let Some((reader, text, length)) = only(rest) => {
                 if engine == reader {
                     out.push_str(&rewrite(engine, text));
@@ -84,6 +90,12 @@ fn only(sql: &str) -> Option<(Engine, &str, usize)> {
         _ => return None,
     };
     Some((engine, text, end + 1))
+}
+
+/// `{in:$1}`, one of a list, at the start of `sql`: the number of the argument, and the length.
+fn one_of(sql: &str) -> Option<(&str, usize)> {
+    let end = sql.find('}')?;
+    Some((sql[..end].strip_prefix("{in:$")?, end + 1))
 }
 
 /// Length of the literal or quoted name at the start of `sql`; a doubled quote ends one and begins the next.
@@ -175,5 +187,7 @@ mod tests {
         assert_eq!(rewrite(Engine::Postgres, sql), "SELECT 1 FROM t WHERE (txid, seq) > ($1, $2) ORDER BY txid, seq");
         assert_eq!(sqlite(sql), "SELECT 1 FROM t WHERE ( seq) > ( ?2) ORDER BY  seq");
         assert_eq!(sqlite("SELECT {sqlite:$1}{postgres:$2}"), "SELECT ?1");
+        assert_eq!(sqlite("SELECT 1 WHERE a {in:$12} AND b = $2"), "SELECT 1 WHERE a IN rarray(?12) AND b = ?2");
+        assert_eq!(rewrite(Engine::Postgres, "SELECT 1 WHERE a {in:$12} AND b = $2"), "SELECT 1 WHERE a = ANY($12) AND b = $2");
     }
 }

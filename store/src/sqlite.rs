@@ -342,7 +342,7 @@ impl Db {
         let conn = Connection::open_with_flags(path, flags).map_err(|e| Error::Unavailable(format!("{}: {e}", path.display())))?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         let db = Db { conn, texts: HashMap::new(), failure: None };
-        db.conn.busy_timeout(BUSY_TIMEOUT).map_err(|e| db.error(e))?;
+        db.conn.busy_timeout(BUSY_TIMEOUT).and_then(|()| rusqlite::vtab::array::load_module(&db.conn)).map_err(|e| db.error(e))?;
         db.batch(&format!(
             "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; \
              PRAGMA mmap_size = 0; PRAGMA cache_size = -{cache_kib}"

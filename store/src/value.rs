@@ -2,6 +2,7 @@
 use crate::{Error, Result};
 use bytes::BytesMut;
 use rusqlite::types::{ToSqlOutput, ValueRef};
+use std::rc::Rc;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type as PgType, to_sql_checked};
 use uuid::Uuid;
 
@@ -52,6 +53,10 @@ pub enum Arg<'a> {
     Text(&'a str),
     Bytes(&'a [u8]),
     Id(Uuid),
+    /// A list, for `{in:$1}`.
+    Ints(&'a [i64]),
+    /// A list, for `{in:$1}`.
+    Ids(&'a [Uuid]),
 }
 
 /// An [`Arg`] which owns what it holds.
@@ -64,6 +69,8 @@ pub enum Value {
     Text(String),
     Bytes(Vec<u8>),
     Id(Uuid),
+    Ints(Vec<i64>),
+    Ids(Vec<Uuid>),
 }
 
 impl Arg<'_> {
@@ -76,6 +83,8 @@ impl Arg<'_> {
             Arg::Text(v) => Value::Text(v.to_owned()),
             Arg::Bytes(v) => Value::Bytes(v.to_owned()),
             Arg::Id(v) => Value::Id(v),
+            Arg::Ints(v) => Value::Ints(v.to_owned()),
+            Arg::Ids(v) => Value::Ids(v.to_owned()),
         }
     }
 
@@ -89,6 +98,8 @@ impl Arg<'_> {
             Arg::Text(_) => "text",
             Arg::Bytes(_) => "bytes",
             Arg::Id(_) => "an id",
+            Arg::Ints(_) => "a list of integers",
+            Arg::Ids(_) => "a list of ids",
         }
     }
 
@@ -116,6 +127,8 @@ impl Value {
             Value::Text(v) => Arg::Text(v),
             Value::Bytes(v) => Arg::Bytes(v),
             Value::Id(v) => Arg::Id(*v),
+            Value::Ints(v) => Arg::Ints(v),
+            Value::Ids(v) => Arg::Ids(v),
         }
     }
 }
@@ -170,6 +183,16 @@ impl<'a> From<&'a Vec<u8>> for Arg<'a> {
         Arg::Bytes(v)
     }
 }
+impl<'a> From<&'a [i64]> for Arg<'a> {
+    fn from(v: &'a [i64]) -> Self {
+        Arg::Ints(v)
+    }
+}
+impl<'a> From<&'a [Uuid]> for Arg<'a> {
+    fn from(v: &'a [Uuid]) -> Self {
+        Arg::Ids(v)
+    }
+}
 impl<'a> From<&'a Value> for Arg<'a> {
     fn from(v: &'a Value) -> Self {
         v.as_arg()
@@ -191,8 +214,14 @@ impl rusqlite::ToSql for Arg<'_> {
             Arg::Text(v) => ValueRef::Text(v.as_bytes()),
             Arg::Bytes(v) => ValueRef::Blob(v),
             Arg::Id(v) => ValueRef::Blob(v.as_bytes()),
+            Arg::Ints(v) => return Ok(list(v.iter().map(|v| (*v).into()))),
+            Arg::Ids(v) => return Ok(list(v.iter().map(|v| v.as_bytes().to_vec().into()))),
         }))
     }
+}
+
+fn list<'a>(values: impl Iterator<Item = rusqlite::types::Value>) -> ToSqlOutput<'a> {
+    ToSqlOutput::from_rc(Rc::new(values.collect::<Vec<_>>()), c"rarray")
 }
 
 type Encoded = Result<IsNull, Box<dyn std::error::Error + Sync + Send>>;
@@ -209,6 +238,8 @@ impl ToSql for Arg<'_> {
             (Arg::Text(v), &PgType::TEXT | &PgType::VARCHAR | &PgType::BPCHAR | &PgType::NAME | &PgType::UNKNOWN) => out.extend_from_slice(v.as_bytes()),
             (Arg::Bytes(v), &PgType::BYTEA) => out.extend_from_slice(v),
             (Arg::Id(v), &PgType::UUID) => out.extend_from_slice(v.as_bytes()),
+            (Arg::Ints(v), &PgType::INT8_ARRAY) => return v.to_sql(ty, out),
+            (Arg::Ids(v), &PgType::UUID_ARRAY) => return v.iter().map(|v| Arg::Id(*v)).collect::<Vec<_>>().to_sql(ty, out),
             _ => return Err(format!("{} does not fit {ty}", self.kind()).into()),
         }
         Ok(IsNull::No)
