@@ -140,13 +140,7 @@ impl Mirror {
                         (Slot::Fresh, _) => statement.raw_bind_parameter(i, Uuid::now_v7().as_bytes())?,
                         (Slot::LeadName, _) => statement.raw_bind_parameter(i, LeadId::from_uuid(lead).to_string())?,
                         (Slot::Key, Value::Text(text)) => statement.raw_bind_parameter(i, format!("{}limit{number:012}", &text[..text.len() - 17]))?,
-                        (_, Value::Null) => statement.raw_bind_parameter(i, rusqlite::types::Null)?,
-                        (_, Value::Bool(value)) => statement.raw_bind_parameter(i, value)?,
-                        (_, Value::Int(value)) => statement.raw_bind_parameter(i, value)?,
-                        (_, Value::Real(value)) => statement.raw_bind_parameter(i, value)?,
-                        (_, Value::Text(value)) => statement.raw_bind_parameter(i, value)?,
-                        (_, Value::Bytes(value)) => statement.raw_bind_parameter(i, value)?,
-                        (_, Value::Id(value)) => statement.raw_bind_parameter(i, value.as_bytes())?,
+                        (_, value) => statement.raw_bind_parameter(i, value.as_arg())?,
                     }
                 }
                 statement.raw_execute()?;

@@ -7,8 +7,9 @@ use super::{
     schedule,
 };
 use crate::engine::{
-    delivery::{Claimed, FailureKind, LEASE, Next, Tried, Want},
-    endpoint::{Endpoint, SkipReason},
+    delivery::{Claimed, FailureKind, LEASE, Next, Taken, Tried, Want},
+    door::Door,
+    endpoint::{Endpoint, Shape, SkipReason},
 };
 use bytes::Bytes;
 use goodword_core::{ids::EndpointId, time::Timestamp};
@@ -53,6 +54,8 @@ pub enum Health {
 
 pub struct Lane {
     pub id: Uuid,
+    /// Through which deliveries come in as they are written.
+    pub door: Arc<Door>,
     state: Mutex<State>,
 }
 
@@ -106,7 +109,7 @@ enum Step {
     /// The endpoint's rate allows no more for the moment.
     Wait(Duration),
     /// The endpoint is left alone for a while: these are given back.
-    Rest(Vec<i64>),
+    Rest(Taken),
     End,
 }
 
@@ -129,7 +132,7 @@ impl Lane {
             pace: Pace { ended: 0, since: now, per_second: 0 },
             endpoint,
         };
-        Self { id: state.endpoint.id.uuid(), state: Mutex::new(state) }
+        Self { id: state.endpoint.id.uuid(), door: Arc::default(), state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -161,21 +164,29 @@ impl Lane {
         }
         state.target = Arc::new(target);
         state.endpoint = endpoint;
+        self.door.set_room(state.room_ahead());
     }
 
     /// How many more it has room for. Remembers that somebody asked.
     pub fn want(&self, now: Timestamp) -> Option<Want> {
         let mut state = self.state();
         state.more = true;
+        self.door.set_room(0);
         let limit = state.room(now)?;
         Some(Want { endpoint: self.id, in_order: state.endpoint.in_order, limit })
     }
 
     /// Takes what was claimed for it; `more` where there may be more.
     pub fn fill(self: &Arc<Self>, jobs: Vec<Job>, more: bool, station: &Arc<Station>) {
+        self.state().more = more;
+        self.take(jobs, station);
+    }
+
+    /// Takes these beside what it has.
+    pub fn take(self: &Arc<Self>, jobs: Vec<Job>, station: &Arc<Station>) {
         let mut state = self.state();
-        state.more = more;
         state.queue.extend(jobs);
+        self.door.set_room(state.room_ahead());
         let starting = state.queue.len().min(state.at_once().saturating_sub(state.running));
         state.running += starting;
         drop(state);
@@ -190,8 +201,8 @@ impl Lane {
         loop {
             match self.step((station.clock)()) {
                 Step::End => break,
-                Step::Rest(seqs) => {
-                    station.give_back(seqs).await;
+                Step::Rest(taken) => {
+                    station.give_back(taken).await;
                     break;
                 }
                 Step::Wait(time) => tokio::time::sleep(time).await,
@@ -219,7 +230,7 @@ impl Lane {
         let mut state = self.state();
         if state.rests(at) {
             state.running -= 1;
-            return Step::Rest(state.queue.drain(..).map(|job| job.claimed.seq).collect());
+            return Step::Rest(state.empty());
         }
         if state.running > state.at_once() {
             state.running -= 1;
@@ -263,6 +274,7 @@ impl Lane {
             state.rest_until = state.rest_until.filter(|_| is_known).max(Some(at.plus_ms(rest.as_millis() as i64)));
             state.rests_since = now;
         }
+        self.door.set_room(state.room_ahead());
         state.more && state.room(at).is_some()
     }
 
@@ -277,11 +289,12 @@ impl Lane {
     }
 
     /// Gives up what is waiting, and closes what is idle.
-    pub fn empty(&self) -> Vec<i64> {
+    pub fn empty(&self) -> Taken {
         let mut state = self.state();
         state.idle.clear();
         state.more = false;
-        state.queue.drain(..).map(|job| job.claimed.seq).collect()
+        self.door.set_room(0);
+        state.empty()
     }
 
     /// Closes connections that nobody has used for a while. Answers whether the lane is of no more use.
@@ -321,6 +334,22 @@ impl Lane {
 impl State {
     fn at_once(&self) -> usize {
         if self.failures >= PROBE_AFTER { 1 } else { self.endpoint.concurrency as usize }
+    }
+
+    fn empty(&mut self) -> Taken {
+        let taken = self.queue.iter().map(|job| &job.claimed).collect();
+        self.queue.clear();
+        taken
+    }
+
+    /// How many may be taken as they are written. None while others wait in the database, which came first, nor
+    /// while it fails; and none where more than the body has to be made, the order kept, or the rate.
+    fn room_ahead(&self) -> usize {
+        let endpoint = &self.endpoint;
+        let is_plain = endpoint.shape == Shape::Native && !endpoint.in_order && endpoint.rate_per_second.is_none();
+        let is_well = self.failures == 0 && self.failing_since.is_none() && !self.gone;
+        let wanted = if is_plain && is_well && !self.more { self.at_once() + self.pace.ahead() } else { 0 };
+        wanted.saturating_sub(self.running + self.queue.len())
     }
 
     /// How many more may be claimed; `None` where it is not worth it yet.

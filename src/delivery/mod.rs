@@ -10,7 +10,8 @@
 //! | [`meter`] | what is counted |
 //!
 //! One task claims in batches for all lanes that have room, each lane sends by itself, and
-//! one task records results in batches. Deliveries arrive at least once: what a killed
+//! one task records results in batches. A lane that keeps up takes deliveries as they are
+//! written ([`crate::engine::door`]). Deliveries arrive at least once: what a killed
 //! process had in hand is sent again by whoever takes it after its lease, under the same id.
 //! While an endpoint fails, its deliveries wait, one of them probes, and everything goes out
 //! as soon as it is taken again.
@@ -29,7 +30,8 @@ pub use meter::Meter;
 
 use crate::engine::{
     Engine, Error, Result, Space, campaign,
-    delivery::{self, Claim, Claimed, Clamp, LEASE, Record, Release, Skip, SkipTaken, StepReplay, Tried, Want},
+    delivery::{self, Claim, Claimed, Clamp, LEASE, Record, Release, Skip, SkipTaken, StepReplay, Taken, Tried, Want},
+    door::{Handed, Place},
     endpoint::{DISABLE_AFTER_MS, Endpoint, EndpointStatus, Failing, Gone, Recovered, Shape, SkipReason, WARN_AFTER_MS},
     feed::Event,
     number, random_bytes,
@@ -65,6 +67,8 @@ const LANES_MAX: usize = 64;
 const HELD_MAX: usize = 20_000;
 /// Results that wait to be written; more, and the lanes wait.
 const TRIED_MAX: usize = 8_192;
+/// Deliveries that were taken as they were written, handed to their lanes at once.
+const HANDED_MAX: usize = 1_000;
 /// Results written at once.
 const RECORD_MAX: usize = 1_000;
 /// Bodies kept for other endpoints of the same event, and how long: what is erased meanwhile is not sent hours later.
@@ -102,11 +106,11 @@ pub struct Station {
 
 impl Station {
     /// Gives back what was taken and not tried; without the database it is given back when the lease ends.
-    async fn give_back(&self, seqs: Vec<i64>) {
-        if seqs.is_empty() {
+    async fn give_back(&self, taken: Taken) {
+        if taken.0.is_empty() {
             return;
         }
-        let release = Release { seqs, node: self.node, now: (self.clock)() };
+        let release = Release { taken, node: self.node, now: (self.clock)() };
         if let Err(error) = self.engine.store().write(release).await {
             tracing::warn!(%error, "what was taken is given back when its lease ends");
         }
@@ -128,12 +132,13 @@ impl Dispatcher {
         let (tried, results) = mpsc::channel(TRIED_MAX);
         let node = uuid::Builder::from_random_bytes(random_bytes()).into_uuid();
         let station = Arc::new(Station { engine: engine.clone(), client, clock: settings.clock, tried, meter, node });
+        let handed = engine.shared().endpoints.doors.open(node);
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
             let lanes = Lanes::default();
             let recorder = tokio::spawn(record(engine_parts(&station), lanes.clone(), results));
             let replayer = tokio::spawn(replay(engine_parts(&station), stopped.clone()));
-            Loop { station, lanes, bodies: HashMap::new(), bodies_since: Instant::now(), measured_at: None }.run(stopped).await;
+            Loop { station, lanes, bodies: HashMap::new(), bodies_since: Instant::now(), measured_at: None }.run(stopped, handed).await;
             let _ = replayer.await;
             let _ = recorder.await;
         });
@@ -186,7 +191,7 @@ fn body_key(claimed: &Claimed, shaped: &HashMap<Uuid, Arc<Lane>>) -> BodyKey {
 }
 
 impl Loop {
-    async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    async fn run(mut self, mut stop: watch::Receiver<bool>, mut handed: mpsc::UnboundedReceiver<Handed>) {
         let engine = self.station.engine.clone();
         let clamp = Clamp {
             now: self.now(),
@@ -198,14 +203,29 @@ impl Loop {
         }
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut claimed_at, mut taken) = (Instant::now(), Vec::new());
         loop {
+            let rung = async {
+                tokio::time::sleep(PACE.saturating_sub(claimed_at.elapsed())).await;
+                engine.shared().endpoints.rung().await;
+            };
             let polled = tokio::select! {
                 biased;
                 _ = stop.changed() => break,
                 _ = poll.tick() => true,
-                () = engine.shared().endpoints.rung() => false,
+                Some(one) = handed.recv() => {
+                    taken.push(one);
+                    while taken.len() < HANDED_MAX && let Ok(one) = handed.try_recv() {
+                        taken.push(one);
+                    }
+                    if let Err(error) = self.take(taken.drain(..)).await {
+                        tracing::warn!(%error, "what was taken is given back when its lease ends");
+                    }
+                    continue;
+                }
+                () = rung => false,
             };
-            let begun = Instant::now();
+            claimed_at = Instant::now();
             let mut rung = engine.shared().endpoints.take_rung();
             let outcome = async {
                 if polled {
@@ -217,8 +237,12 @@ impl Loop {
                 tracing::warn!(%error, "deliveries cannot be taken, trying again");
                 tokio::time::sleep(POLL).await;
             }
-            tokio::time::sleep(PACE.saturating_sub(begun.elapsed())).await;
         }
+        engine.shared().endpoints.doors.close();
+        while let Ok(one) = handed.try_recv() {
+            taken.push(one);
+        }
+        self.station.give_back(taken.iter().flat_map(|handed| handed.taken.iter().map(|(claimed, _)| claimed)).collect()).await;
         self.end().await;
     }
 
@@ -232,7 +256,14 @@ impl Loop {
         if self.bodies_since.elapsed() > BODIES_FOR {
             self.bodies.clear();
             self.bodies_since = Instant::now();
-            locked(&self.lanes).retain(|_, lane| !lane.tidy());
+            let doors = &engine.shared().endpoints.doors;
+            locked(&self.lanes).retain(|id, lane| {
+                let is_of_use = !lane.tidy();
+                if !is_of_use {
+                    doors.remove(*id);
+                }
+                is_of_use
+            });
         }
         let now = self.now();
         let heads = engine.read(|tx| Box::pin(delivery::heads(tx))).await?;
@@ -309,6 +340,40 @@ impl Loop {
         Ok(())
     }
 
+    /// Hands on what was taken as it was written.
+    async fn take(&mut self, handed: impl Iterator<Item = Handed>) -> Result<()> {
+        let mut all: HashMap<Uuid, (Vec<Job>, Vec<Place>)> = HashMap::new();
+        for Handed { event, taken, at } in handed {
+            let workspace = self.station.engine.workspace_of(event.space).await?;
+            let (id, id_text): (_, Arc<str>) = (event.id, event.id.to_string().into());
+            let body = match event.read(workspace).and_then(|event| shape::native(&event)) {
+                Ok(body) => body,
+                Err(error) => {
+                    tracing::error!(%error, event = %id, "an event cannot be written out");
+                    continue;
+                }
+            };
+            let age = Duration::from_millis((self.now().ms() - at.ms()).max(0) as u64);
+            let until = Instant::now() + LEASE.saturating_sub(age);
+            for (claimed, place) in taken {
+                let (jobs, places) = all.entry(claimed.endpoint).or_default();
+                jobs.push(Job { id: id_text.clone(), body: body.clone(), until, claimed });
+                places.push(place);
+            }
+        }
+        for (id, (jobs, places)) in all {
+            match self.lane(id).await? {
+                Ok(lane) => lane.take(jobs, &self.station),
+                Err(reason) => {
+                    let taken = jobs.iter().map(|job| &job.claimed).collect();
+                    self.station.engine.store().write(SkipTaken { taken, reason, node: self.station.node, now: self.now() }).await?;
+                }
+            }
+            drop(places);
+        }
+        Ok(())
+    }
+
     async fn claim(&mut self, wants: Vec<(Arc<Lane>, Want)>) -> Result<()> {
         let until = Instant::now() + LEASE;
         let claim = Claim { wants: wants.iter().map(|(_, want)| want.clone()).collect(), node: self.station.node, now: self.now() };
@@ -323,11 +388,12 @@ impl Loop {
             *counts.entry(claimed.endpoint).or_default() += 1;
             match self.bodies.get(&body_key(&claimed, &shaped)) {
                 Some((id, body)) => jobs.entry(claimed.endpoint).or_default().push(Job { id: id.clone(), body: body.clone(), until, claimed }),
-                None => erased.push(claimed.seq),
+                None => erased.push(claimed),
             }
         }
         if !erased.is_empty() {
-            self.station.engine.store().write(SkipTaken { seqs: erased, reason: SkipReason::EventErased, node: self.station.node, now: self.now() }).await?;
+            let taken = erased.iter().collect();
+            self.station.engine.store().write(SkipTaken { taken, reason: SkipReason::EventErased, node: self.station.node, now: self.now() }).await?;
         }
         for (lane, want) in wants {
             let taken = counts.get(&lane.id).copied().unwrap_or(0);
@@ -394,6 +460,7 @@ impl Loop {
             }
             None => {
                 let lane = Arc::new(Lane::new(endpoint.clone(), self.target(&endpoint)?));
+                registry.doors.add(id, lane.door.clone());
                 locked(&self.lanes).insert(id, lane.clone());
                 Ok(Ok(lane))
             }
@@ -409,6 +476,7 @@ impl Loop {
     /// What is due for somebody who is not told any more becomes rows that say so.
     async fn skip(&self, id: Uuid, reason: SkipReason) -> Result<()> {
         if let Some(lane) = locked(&self.lanes).remove(&id) {
+            self.station.engine.shared().endpoints.doors.remove(id);
             drop(lane.empty());
         }
         while self.station.engine.store().write(Skip { endpoint: id, reason, now: self.now() }).await? {}
@@ -417,12 +485,12 @@ impl Loop {
 
     async fn end(self) {
         let lanes: Vec<_> = locked(&self.lanes).values().cloned().collect();
-        let seqs: Vec<i64> = lanes.iter().flat_map(|lane| lane.empty()).collect();
+        let taken = Taken(lanes.iter().flat_map(|lane| lane.empty().0).collect());
         let deadline = Instant::now() + STOP_DEADLINE;
         while lanes.iter().any(|lane| lane.is_busy()) && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        self.station.give_back(seqs).await;
+        self.station.give_back(taken).await;
     }
 }
 

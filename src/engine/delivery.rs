@@ -2,7 +2,8 @@
 //!
 //! A delivery is written with its event ([`super::work::Work::emit`]) and is `due`. A node
 //! takes due ones in batches by a lease ([`Claim`]): `due_at` is then the end of the lease,
-//! so that what a killed node had taken is due again by itself. No transaction is open while
+//! so that what a killed node had taken is due again by itself. Where its receiver has room, the
+//! node that writes a delivery takes it with that ([`super::door`]). No transaction is open while
 //! the receiver is called. What came of it is written in batches, too ([`Record`]).
 
 use super::{
@@ -465,7 +466,6 @@ fn decisive(body: &str) -> (Option<String>, Option<RewardDefinitionId>) {
 /// A delivery that a node has taken.
 #[derive(Debug, Clone)]
 pub struct Claimed {
-    pub seq: i64,
     pub space: Space,
     pub id: DeliveryId,
     pub event: EventId,
@@ -519,19 +519,19 @@ impl Command for Claim {
         for want in &self.wants {
             let sql = if want.in_order { claim!(in_order!()) } else { claim!("") };
             let read = |row: &Row<'_>| {
-                Ok(Claimed {
-                    seq: row.get(0)?,
+                let claimed = Claimed {
                     space: Space::new(row.get(1)?),
                     id: DeliveryId::from_uuid(row.get(2)?),
                     event: EventId::from_uuid(row.get(3)?),
                     endpoint: want.endpoint,
                     attempts: row.get(4)?,
-                })
+                };
+                Ok((row.get::<i64>(0)?, claimed))
             };
             let args = [want.endpoint.into(), self.now.ms().into(), (want.limit as i64).into(), until.into(), self.node.into()];
             let mut taken = tx.fetch(sql, &args, read).await?;
-            taken.sort_by_key(|claimed| claimed.seq);
-            all.append(&mut taken);
+            taken.sort_by_key(|(seq, _)| *seq);
+            all.extend(taken.into_iter().map(|(_, claimed)| claimed));
         }
         Ok(all)
     }
@@ -586,31 +586,33 @@ impl Command for Record {
     type Error = Error;
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let mut delivered: HashMap<Option<u16>, Vec<i64>> = HashMap::new();
+        let mut delivered: HashMap<(Space, Option<u16>), Vec<Uuid>> = HashMap::new();
         for tried in self.tried.iter() {
-            let (seq, status, error) = (tried.claimed.seq, tried.status.map(i64::from), tried.error.map(FailureKind::as_str));
+            let (space, id) = (tried.claimed.space, tried.claimed.id.uuid());
+            let (status, error) = (tried.status.map(i64::from), tried.error.map(FailureKind::as_str));
             match tried.next {
-                Next::Delivered => delivered.entry(tried.status).or_default().push(seq),
+                Next::Delivered => delivered.entry((space, tried.status)).or_default().push(id),
                 // Only what is still ours: another node may have taken it after our lease.
                 Next::RetryAt(at) => {
-                    let sql = "UPDATE deliveries SET attempts = attempts + 1, due_at = $2, lease_by = NULL, status = $3, error = $4 WHERE seq = $1 AND state = 'due' AND lease_by = $5";
-                    tx.push(sql, &[seq.into(), at.ms().into(), status.into(), error.into(), self.node.into()]).await?;
+                    let sql = "UPDATE deliveries SET attempts = attempts + 1, due_at = $2, lease_by = NULL, status = $3, error = $4 WHERE space = $6 AND id = $1 AND state = 'due' AND lease_by = $5";
+                    tx.push(sql, &[id.into(), at.ms().into(), status.into(), error.into(), self.node.into(), space.into()]).await?;
                 }
                 Next::Exhausted | Next::Skipped(_) => {
                     let (state, reason) = match tried.next {
                         Next::Skipped(reason) => ("skipped", reason),
                         _ => ("exhausted", SkipReason::AttemptsExhausted),
                     };
-                    let sql = "UPDATE deliveries SET state = $2, reason = $3, attempts = attempts + 1, due_at = NULL, lease_by = NULL, status = $4, error = $5, finished_at = $6 WHERE seq = $1 AND state = 'due' AND lease_by = $7";
-                    tx.push(sql, &[seq.into(), state.into(), reason.as_str().into(), status.into(), error.into(), self.now.ms().into(), self.node.into()])
-                        .await?;
+                    let sql = "UPDATE deliveries SET state = $2, reason = $3, attempts = attempts + 1, due_at = NULL, lease_by = NULL, status = $4, error = $5, finished_at = $6 WHERE space = $8 AND id = $1 AND state = 'due' AND lease_by = $7";
+                    let (reason, now) = (reason.as_str(), self.now.ms());
+                    let args = [id.into(), state.into(), reason.into(), status.into(), error.into(), now.into(), self.node.into(), space.into()];
+                    tx.push(sql, &args).await?;
                 }
             }
         }
         // What has arrived has arrived, whoever holds the lease by now.
-        for (status, seqs) in &delivered {
-            let sql = "UPDATE deliveries SET state = 'delivered', reason = NULL, attempts = attempts + 1, due_at = NULL, lease_by = NULL, error = NULL, status = $1, finished_at = $2 WHERE state = 'due' AND seq {in:$3}";
-            tx.push(sql, &[status.map(i64::from).into(), self.now.ms().into(), seqs.as_slice().into()]).await?;
+        for ((space, status), ids) in &delivered {
+            let sql = "UPDATE deliveries SET state = 'delivered', reason = NULL, attempts = attempts + 1, due_at = NULL, lease_by = NULL, error = NULL, status = $1, finished_at = $2 WHERE state = 'due' AND space = $4 AND id {in:$3}";
+            tx.push(sql, &[status.map(i64::from).into(), self.now.ms().into(), ids.as_slice().into(), (*space).into()]).await?;
         }
         let rows: Vec<Vec<Arg<'_>>> = self
             .tried
@@ -634,10 +636,28 @@ impl Command for Record {
     }
 }
 
+/// Deliveries that a node has taken.
+#[derive(Debug, Default)]
+pub struct Taken(pub Vec<(Space, DeliveryId)>);
+
+impl Taken {
+    fn by_space(&self) -> HashMap<Space, Vec<Uuid>> {
+        let mut all: HashMap<Space, Vec<Uuid>> = HashMap::new();
+        self.0.iter().for_each(|(space, id)| all.entry(*space).or_default().push(id.uuid()));
+        all
+    }
+}
+
+impl<'a> FromIterator<&'a Claimed> for Taken {
+    fn from_iter<I: IntoIterator<Item = &'a Claimed>>(all: I) -> Self {
+        Self(all.into_iter().map(|claimed| (claimed.space, claimed.id)).collect())
+    }
+}
+
 /// Gives back what was taken and not tried.
 #[derive(Debug)]
 pub struct Release {
-    pub seqs: Vec<i64>,
+    pub taken: Taken,
     pub node: Uuid,
     pub now: Timestamp,
 }
@@ -647,15 +667,18 @@ impl Command for Release {
     type Error = Error;
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let sql = "UPDATE deliveries SET due_at = $2, lease_by = NULL WHERE state = 'due' AND lease_by = $1 AND seq {in:$3}";
-        Ok(tx.push(sql, &[self.node.into(), self.now.ms().into(), self.seqs.as_slice().into()]).await?)
+        let sql = "UPDATE deliveries SET due_at = $2, lease_by = NULL WHERE state = 'due' AND lease_by = $1 AND space = $4 AND id {in:$3}";
+        for (space, ids) in self.taken.by_space() {
+            tx.push(sql, &[self.node.into(), self.now.ms().into(), ids.as_slice().into(), space.into()]).await?;
+        }
+        Ok(())
     }
 }
 
 /// What was taken and cannot be sent becomes rows that say so.
 #[derive(Debug)]
 pub struct SkipTaken {
-    pub seqs: Vec<i64>,
+    pub taken: Taken,
     pub reason: SkipReason,
     pub node: Uuid,
     pub now: Timestamp,
@@ -666,8 +689,11 @@ impl Command for SkipTaken {
     type Error = Error;
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let sql = "UPDATE deliveries SET state = 'skipped', reason = $2, due_at = NULL, lease_by = NULL, finished_at = $3 WHERE state = 'due' AND lease_by = $1 AND seq {in:$4}";
-        Ok(tx.push(sql, &[self.node.into(), self.reason.as_str().into(), self.now.ms().into(), self.seqs.as_slice().into()]).await?)
+        let sql = "UPDATE deliveries SET state = 'skipped', reason = $2, due_at = NULL, lease_by = NULL, finished_at = $3 WHERE state = 'due' AND lease_by = $1 AND space = $5 AND id {in:$4}";
+        for (space, ids) in self.taken.by_space() {
+            tx.push(sql, &[self.node.into(), self.reason.as_str().into(), self.now.ms().into(), ids.as_slice().into(), space.into()]).await?;
+        }
+        Ok(())
     }
 }
 

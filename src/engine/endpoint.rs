@@ -9,6 +9,7 @@
 
 use super::{
     Engine, Error, Result, Space,
+    door::Doors,
     event::EventType,
     list::{Listing, Page, Query},
     random_bytes, sample,
@@ -425,6 +426,7 @@ pub struct Registry {
     alone: bool,
     rung: Mutex<HashSet<Uuid>>,
     bell: tokio::sync::Notify,
+    pub doors: Doors,
 }
 
 /// The endpoints at one moment.
@@ -462,8 +464,8 @@ async fn generation(tx: &mut Tx<'_>) -> Result<i64> {
 impl Registry {
     pub(super) fn new(alone: bool) -> Self {
         let known = Arc::new(Known { generation: -1, ..Known::default() });
-        let (confirmed_ms, rung, bell) = Default::default();
-        Self { known: RwLock::new(known), confirmed_ms, start: Instant::now(), alone, rung, bell }
+        let (confirmed_ms, rung, bell, doors) = Default::default();
+        Self { known: RwLock::new(known), confirmed_ms, start: Instant::now(), alone, rung, bell, doors }
     }
 
     /// The endpoints as this node knows them.

@@ -34,6 +34,37 @@ pub struct Event {
     pub is_erased: bool,
 }
 
+/// An event as a transaction writes it down; beside its workspace, all that the world reads of it.
+#[derive(Debug)]
+pub struct Told {
+    pub id: EventId,
+    pub space: Space,
+    pub kind: EventType,
+    pub campaign: Option<CampaignId>,
+    pub created_at: Timestamp,
+    /// JSON.
+    pub body: String,
+}
+
+impl Told {
+    /// As it will be read.
+    pub fn read(self, workspace_id: WorkspaceId) -> serde_json::Result<Event> {
+        let is_erased = self.body == ERASED;
+        let data = if is_erased { to_raw_value(&EventData { erased: true, ..EventData::default() }) } else { RawValue::from_string(self.body) };
+        Ok(Event {
+            id: self.id,
+            kind: self.kind,
+            api_version: API_VERSION,
+            created_at: self.created_at,
+            test: self.space.is_test(),
+            workspace_id,
+            campaign_id: self.campaign,
+            data: data?,
+            is_erased,
+        })
+    }
+}
+
 /// What is left of a text that told of somebody who was erased.
 pub(super) const ERASED: &str = r#"{"erased":true}"#;
 
@@ -48,23 +79,15 @@ const SELECT: &str = "SELECT txid, seq, id, type, campaign_id, body, created_at 
 fn read(space: Space, workspace_id: WorkspaceId) -> impl Fn(&Row<'_>) -> store::Result<EventRow> {
     move |row| {
         let broken = |what: &str| store::Error::Database(format!("an event has an unknown {what}"));
-        let body: String = row.get(5)?;
-        let is_erased = body == ERASED;
-        let data = if is_erased { to_raw_value(&EventData { erased: true, ..EventData::default() }) } else { RawValue::from_string(body) };
-        Ok(EventRow {
-            position: (row.get(0)?, row.get(1)?),
-            event: Event {
-                id: EventId::from_uuid(row.get(2)?),
-                kind: EventType::parse(row.text(3)?).ok_or_else(|| broken("type"))?,
-                campaign_id: row.get::<Option<Uuid>>(4)?.map(CampaignId::from_uuid),
-                data: data.map_err(|_| broken("body"))?,
-                is_erased,
-                created_at: Timestamp::from_ms(row.get(6)?),
-                api_version: API_VERSION,
-                test: space.is_test(),
-                workspace_id,
-            },
-        })
+        let told = Told {
+            id: EventId::from_uuid(row.get(2)?),
+            space,
+            kind: EventType::parse(row.text(3)?).ok_or_else(|| broken("type"))?,
+            campaign: row.get::<Option<Uuid>>(4)?.map(CampaignId::from_uuid),
+            created_at: Timestamp::from_ms(row.get(6)?),
+            body: row.get(5)?,
+        };
+        Ok(EventRow { position: (row.get(0)?, row.get(1)?), event: told.read(workspace_id).map_err(|_| broken("body"))? })
     }
 }
 

@@ -25,6 +25,7 @@ pub mod campaign;
 pub mod clock;
 pub mod conversion;
 pub mod delivery;
+pub mod door;
 pub mod endpoint;
 pub mod error;
 pub mod event;
@@ -84,6 +85,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 6, name: "ranking", sql: include_str!("../../migrations/0006_ranking.sql") },
     Migration { number: 7, name: "unreadable", sql: include_str!("../../migrations/0007_unreadable.sql") },
     Migration { number: 8, name: "pauses", sql: include_str!("../../migrations/0008_pauses.sql") },
+    Migration { number: 9, name: "lead source", sql: include_str!("../../migrations/0009_lead_source.sql") },
 ];
 
 /// One side of a workspace: its live data or its test data. Every table is keyed by
@@ -313,9 +315,6 @@ impl Engine {
     async fn made<T>(&self, made: Made<T>) -> Result<T> {
         if made.endpoints_changed {
             self.refresh_endpoints().await?;
-        }
-        if !made.ring.is_empty() {
-            self.0.shared.endpoints.ring(made.ring);
         }
         Ok(made.output)
     }

@@ -246,7 +246,7 @@ impl Batch {
         }
         let from = position(tx, EVENTS).await?;
         // A lead stays with the source that it came from, whoever tells what it does later: so sources have a funnel.
-        let sql = "SELECT txid, seq, space, type, campaign_id, coalesce({sqlite:json_extract(body, '$.lead.source')}{postgres:CAST(body AS json) -> 'lead' ->> 'source'}, source), referrer_id, amount_minor, currency, created_at, count FROM events WHERE ({postgres:txid,} seq) > ({postgres:$1,} $2) AND {settled} ORDER BY {postgres:txid,} seq LIMIT $3";
+        let sql = "SELECT txid, seq, space, type, campaign_id, coalesce(lead_source, source), referrer_id, amount_minor, currency, created_at, count FROM events WHERE ({postgres:txid,} seq) > ({postgres:$1,} $2) AND {settled} ORDER BY {postgres:txid,} seq LIMIT $3";
         let read = |row: &Row<'_>| {
             Ok(Told {
                 position: (row.get(0)?, row.get(1)?),

@@ -3,9 +3,11 @@
 
 use super::{
     Error, Result, Shared, Space,
+    delivery::{Claimed, LEASE},
+    door::{Handed, Place},
     endpoint::{self, About, Endpoint, SkipReason},
     event::EventType,
-    feed::ERASED,
+    feed::{ERASED, Told},
     sample, view,
 };
 use goodword_core::{
@@ -84,9 +86,11 @@ pub struct Work<'w, 't> {
     /// What it has brought about so far, for the signal's record.
     pub effects: Vec<Effect>,
     /// What the world is told of it, written together at the end.
-    told: Vec<Told>,
+    told: Vec<Telling>,
     /// It happened elsewhere, before: no endpoint is told.
     is_history: bool,
+    /// Deliveries may be taken as they are written: what becomes of the transaction is seen to.
+    hands_over: bool,
     /// Endpoints for which something was written: the bell rings for them after the commit.
     pub(super) ring: Vec<Uuid>,
     /// Nodes must read the list of endpoints again.
@@ -94,22 +98,22 @@ pub struct Work<'w, 't> {
 }
 
 /// An event on its way into the table.
-struct Told {
-    id: EventId,
-    kind: EventType,
-    campaign: Option<CampaignId>,
+struct Telling {
+    event: Told,
     participant: Option<Uuid>,
     referrer: Option<Uuid>,
     moved: Option<Money>,
     /// How many it tells of. 0: a reward that went back in part is one all the same.
     count: i64,
-    /// JSON.
-    body: String,
     /// Where the person came from that it is about.
     person_source: Option<String>,
+    /// Where the lead came from that it is about: for the roll-ups.
+    lead_source: Option<String>,
     /// Of the reward that it is about.
     definition: Option<RewardDefinitionId>,
     to: To,
+    /// Deliveries of it that this node has taken.
+    taken: Vec<(Claimed, Place)>,
 }
 
 /// Which endpoints are told.
@@ -123,7 +127,8 @@ enum To {
 /// What a change leaves to be done after its commit.
 pub(super) struct Made<T> {
     pub output: T,
-    pub ring: Vec<Uuid>,
+    ring: Vec<Uuid>,
+    handed: Vec<Handed>,
     pub endpoints_changed: bool,
 }
 
@@ -169,10 +174,20 @@ impl<A: Act> store::Command for Change<A> {
     const MAY_SHARE: bool = A::MAY_SHARE;
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Made<A::Output>> {
-        let mut work = Work::new(tx, &self.context, &self.shared, &self.answers);
+        let mut work = Work { hands_over: true, ..Work::new(tx, &self.context, &self.shared, &self.answers) };
         let output = self.act.act(&mut work).await?;
         work.tell().await?;
-        Ok(Made { output, ring: work.ring, endpoints_changed: work.endpoints_changed })
+        let handed = work.told.into_iter().filter(|told| !told.taken.is_empty());
+        let handed = handed.map(|told| Handed { event: told.event, taken: told.taken, at: self.context.wall }).collect();
+        Ok(Made { output, ring: work.ring, handed, endpoints_changed: work.endpoints_changed })
+    }
+
+    fn committed(&self, made: &mut Made<A::Output>) {
+        let endpoints = &self.shared.endpoints;
+        endpoints.doors.hand(made.handed.drain(..));
+        if !made.ring.is_empty() {
+            endpoints.ring(made.ring.drain(..));
+        }
     }
 }
 
@@ -293,7 +308,19 @@ impl SignalRecord {
 impl<'w, 't> Work<'w, 't> {
     pub(super) fn new(tx: &'w mut Tx<'t>, context: &'w Context, shared: &'w Shared, answers: &'w [(Question, Verdict)]) -> Self {
         let mint = Mint::new(context.now, context.seed);
-        Self { tx, context, shared, mint, answers, effects: Vec::new(), told: Vec::new(), is_history: false, ring: Vec::new(), endpoints_changed: false }
+        Self {
+            tx,
+            context,
+            shared,
+            mint,
+            answers,
+            effects: Vec::new(),
+            told: Vec::new(),
+            is_history: false,
+            hands_over: false,
+            ring: Vec::new(),
+            endpoints_changed: false,
+        }
     }
 
     /// The same transaction for something that has happened long ago elsewhere. Its events are in the feed,
@@ -398,18 +425,18 @@ impl Work<'_, '_> {
         let is_in_part = kind == EventType::RewardReversed && data.reward.as_ref().is_some_and(|reward| reward.state != RewardState::Reversed);
         let count = data.count.unwrap_or(i64::from(!is_in_part));
         self.effects.push(Effect { kind: kind.as_str().to_owned(), id: id.to_string() });
-        self.told.push(Told {
-            id: event,
-            kind,
-            campaign: data.campaign.as_ref().map(|campaign| campaign.id),
+        let campaign = data.campaign.as_ref().map(|campaign| campaign.id);
+        self.told.push(Telling {
+            event: Told { id: event, space: self.space(), kind, campaign, created_at: self.now(), body },
             participant,
             referrer: data.referrer.as_ref().map(|referrer| referrer.id.uuid()),
             moved: data.moved,
             count,
-            body,
             person_source: data.person_source().map(str::to_owned),
+            lead_source: data.lead.as_ref().map(|lead| lead.source.clone()),
             definition: data.reward.as_ref().map(|reward| reward.definition_id),
             to,
+            taken: Vec::new(),
         });
         Ok(event)
     }
@@ -419,27 +446,28 @@ impl Work<'_, '_> {
         if self.told.is_empty() {
             return Ok(());
         }
-        let rows: Vec<[Arg<'_>; 12]> = self
+        let rows: Vec<[Arg<'_>; 13]> = self
             .told
             .iter()
             .map(|told| {
                 [
                     self.context.space.into(),
-                    told.id.uuid().into(),
-                    told.kind.as_str().into(),
-                    told.campaign.map(|id| id.uuid()).into(),
+                    told.event.id.uuid().into(),
+                    told.event.kind.as_str().into(),
+                    told.event.campaign.map(|id| id.uuid()).into(),
                     told.participant.into(),
                     (&*self.context.source).into(),
+                    told.lead_source.as_deref().into(),
                     told.referrer.into(),
                     told.moved.map(|money| money.minor).into(),
                     told.moved.as_ref().map(|money| money.currency.as_str()).into(),
                     told.count.into(),
-                    told.body.as_str().into(),
+                    told.event.body.as_str().into(),
                     self.context.now.ms().into(),
                 ]
             })
             .collect();
-        let insert = "INSERT INTO events (space, id, type, campaign_id, participant_id, source, referrer_id, amount_minor, currency, count, body, created_at)";
+        let insert = "INSERT INTO events (space, id, type, campaign_id, participant_id, source, lead_source, referrer_id, amount_minor, currency, count, body, created_at)";
         self.tx.push_rows(insert, &rows, "").await?;
         if self.is_history { Ok(()) } else { self.address().await }
     }
@@ -448,11 +476,13 @@ impl Work<'_, '_> {
     async fn address(&mut self) -> Result<()> {
         let endpoints = self.shared.endpoints.of(self.tx, self.context.space).await?;
         let now = self.context.wall.ms();
-        let mut rows: Vec<[Arg<'_>; 12]> = Vec::new();
+        let mut rows: Vec<[Arg<'_>; 13]> = Vec::new();
+        let mut taken: Vec<Vec<(Claimed, Place)>> = Vec::with_capacity(self.told.len());
         for told in &self.told {
+            let (event, mut taken_of_it) = (&told.event, Vec::new());
             let source = told.person_source.as_deref().unwrap_or(&self.context.source);
             let wanting = |endpoint: &&Endpoint| match &told.to {
-                To::Wanting { but } => endpoint.wants(About { kind: told.kind, campaign: told.campaign, source, definition: told.definition, itself: *but }),
+                To::Wanting { but } => endpoint.wants(About { kind: event.kind, campaign: event.campaign, source, definition: told.definition, itself: *but }),
                 To::One(_) => false,
             };
             let one = match &told.to {
@@ -461,28 +491,37 @@ impl Work<'_, '_> {
             };
             for endpoint in endpoints.iter().map(Arc::as_ref).filter(wanting).chain(one) {
                 let skipped = endpoint.status.skips();
+                let (id, to) = (endpoint::delivery_id(event.id, endpoint.id), endpoint.id.uuid());
+                let place = if skipped.is_none() && self.hands_over { self.shared.endpoints.doors.enter(to) } else { None };
+                let lease_by = place.as_ref().map(|(node, _)| *node);
+                let due_at = if lease_by.is_some() { now + LEASE.as_millis() as i64 } else { now };
                 rows.push([
                     self.context.space.into(),
-                    endpoint::delivery_id(told.id, endpoint.id).uuid().into(),
-                    endpoint.id.uuid().into(),
-                    told.id.uuid().into(),
-                    told.kind.as_str().into(),
+                    id.uuid().into(),
+                    to.into(),
+                    event.id.uuid().into(),
+                    event.kind.as_str().into(),
                     told.participant.into(),
                     (endpoint.in_order && told.participant.is_some()).into(),
                     if skipped.is_some() { "skipped" } else { "due" }.into(),
                     skipped.map(SkipReason::as_str).into(),
-                    skipped.is_none().then_some(now).into(),
+                    skipped.is_none().then_some(due_at).into(),
+                    lease_by.into(),
                     now.into(),
                     skipped.map(|_| now).into(),
                 ]);
-                if skipped.is_none() && !self.ring.contains(&endpoint.id.uuid()) {
-                    self.ring.push(endpoint.id.uuid());
+                if let Some((_, place)) = place {
+                    taken_of_it.push((Claimed { space: self.context.space, id, event: event.id, endpoint: to, attempts: 0 }, place));
+                } else if skipped.is_none() && !self.ring.contains(&to) {
+                    self.ring.push(to);
                 }
             }
+            taken.push(taken_of_it);
         }
-        let insert =
-            "INSERT INTO deliveries (space, id, endpoint_id, event_id, type, participant_id, in_order, state, reason, due_at, created_at, finished_at)";
-        Ok(self.tx.push_rows(insert, &rows, "").await?)
+        let insert = "INSERT INTO deliveries (space, id, endpoint_id, event_id, type, participant_id, in_order, state, reason, due_at, lease_by, created_at, finished_at)";
+        self.tx.push_rows(insert, &rows, "").await?;
+        self.told.iter_mut().zip(taken).for_each(|(told, taken)| told.taken = taken);
+        Ok(())
     }
 }
 

@@ -108,10 +108,13 @@ impl<C: Command> Job for Waiting<C> {
     }
 
     fn answer(self: Box<Self>, commit: Result<()>) {
-        let outcome = match commit {
+        let mut outcome = match commit {
             Ok(()) => self.outcome.unwrap_or_else(|| Err(Error::Panicked.into())),
             Err(e) => Err(e.into()),
         };
+        if let Ok(output) = &mut outcome {
+            self.command.committed(output);
+        }
         let _ = self.reply.send(outcome);
     }
 }

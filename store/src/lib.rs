@@ -37,6 +37,10 @@ pub trait Command: Send + Sync + 'static {
     /// Awaits `tx` and nothing else. Locks the rows it decides upon (`FOR UPDATE`) before it reads further.
     /// An error of `tx` fails the command even if it is swallowed: PostgreSQL has given the transaction up.
     fn apply(&self, tx: &mut Tx<'_>) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
+
+    /// Told at once when it is durable, also when the caller has gone away meanwhile. Must be quick: on SQLite
+    /// everybody waits for it.
+    fn committed(&self, _output: &mut Self::Output) {}
 }
 
 /// An open transaction.

@@ -2,7 +2,10 @@
 mod support;
 
 use goodword_store::{Arg, Command, Engine, Error, Result, Store, Tx, Value};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 use support::*;
 use uuid::Uuid;
 
@@ -315,6 +318,16 @@ async fn values_come_back_as_they_went_in() {
         let hash = Some(vec![0, 255]);
         assert_eq!(leads[0], (i64::MIN, id, text, false, Some(-0.1), hash, "{}".into()));
         assert_eq!(leads[1], (2, Uuid::nil(), empty, true, None, None, "{}".into()));
+        // Lists are one argument, however long.
+        let among = async |args: Vec<Value>| {
+            let sql = "SELECT email FROM leads WHERE id {in:$1} AND space {in:$2} ORDER BY space";
+            let read = store.read(move |tx| Box::pin(async move { tx.fetch(sql, &[(&args[0]).into(), (&args[1]).into()], |row| row.get::<String>(0)).await }));
+            read.await.unwrap().len()
+        };
+        let many: Vec<i64> = (0..1_000).chain([i64::MIN]).collect();
+        assert_eq!(among(vec![Value::Ids(vec![id, Uuid::nil(), id]), Value::Ints(many.clone())]).await, 2);
+        assert_eq!(among(vec![Value::Ids(vec![id]), Value::Ints(vec![1, 2])]).await, 0);
+        assert_eq!(among(vec![Value::Ids(vec![]), Value::Ints(many)]).await, 0);
         // Wrong kinds are errors, not other values, and tell nothing of the content.
         let sql = "SELECT email FROM leads";
         let read = store.read(move |tx| Box::pin(tx.fetch(sql, &[], |row| row.get::<i64>(0))));
@@ -395,6 +408,37 @@ async fn a_closed_store_says_so() {
         store.clone().close().await.unwrap();
         assert!(matches!(store.ping().await, Err(Error::Unavailable(_))));
         assert!(matches!(store.read(|tx| Box::pin(async move { tx.execute("SELECT 1", &[]).await })).await, Err(Error::Unavailable(_))));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_durable_is_told_though_the_caller_went_away() {
+    struct Told(CreateLead, Arc<AtomicU32>);
+    impl Command for Told {
+        type Output = <CreateLead as Command>::Output;
+        type Error = <CreateLead as Command>::Error;
+        const MAY_SHARE: bool = true;
+        async fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Output, Self::Error> {
+            self.0.apply(tx).await
+        }
+        fn committed(&self, _: &mut Self::Output) {
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    on_both(async |store| {
+        let told = Arc::new(AtomicU32::new(0));
+        for i in 0..20 {
+            let then = if i % 2 == 0 { Then::Succeed } else { Then::Refuse };
+            let mut write = Box::pin(store.write(Told(CreateLead::new(format!("{i}@x"), then), told.clone())));
+            // Sent, and then nobody waits any more.
+            assert!(futures_util::poll!(&mut write).is_pending() || then == Then::Refuse);
+        }
+        while count(&store, "SELECT count(*) FROM leads").await < 10 || told.load(Ordering::SeqCst) < 10 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        store.ping().await.unwrap();
+        assert_eq!(told.load(Ordering::SeqCst), 10, "what was refused is not durable");
     })
     .await;
 }

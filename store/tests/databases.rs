@@ -3,6 +3,7 @@ mod support;
 
 use goodword_store::{Command, Engine, Error, Migration, Options, Result, Store, TableInfo, Tx, Value};
 use goodword_testkit::{postgres_url, sqlite_url};
+use std::time::{Duration, Instant};
 use support::*;
 use uuid::Uuid;
 
@@ -111,6 +112,22 @@ async fn many_nodes_may_migrate_at_once() {
     for node in nodes {
         node.await.unwrap().ping().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_counts_what_has_grown_before_autovacuum_does() {
+    let Some((_guard, url)) = postgres_url() else {
+        return;
+    };
+    let store = open(&url).await;
+    store.write(Execute("INSERT INTO events (id, body) SELECT gen_random_uuid(), repeat('x', 500) FROM generate_series(1, 5000)")).await.unwrap();
+    // Autovacuum looks once a minute.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while count(&store, "SELECT CAST(reltuples AS bigint) FROM pg_class WHERE relname = 'events'").await < 4_000 {
+        assert!(Instant::now() < deadline, "nobody has counted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    store.close().await.unwrap();
 }
 
 #[tokio::test]
