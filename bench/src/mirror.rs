@@ -147,6 +147,7 @@ impl Mirror {
                         (_, Value::Text(value)) => statement.raw_bind_parameter(i, value)?,
                         (_, Value::Bytes(value)) => statement.raw_bind_parameter(i, value)?,
                         (_, Value::Id(value)) => statement.raw_bind_parameter(i, value.as_bytes())?,
+                        (_, Value::Ints(_) | Value::Ids(_)) => unreachable!("no column is a list"),
                     }
                 }
                 statement.raw_execute()?;
