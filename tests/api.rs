@@ -192,3 +192,16 @@ async fn what_is_wrong_with_a_new_campaign_is_named() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_amount_that_is_too_large_is_called_so() {
+    on_both(async |web, key| {
+        for amount in [json!("99999999999999999999"), json!("10000000000.01"), json!(99999999999999999999.0)] {
+            let body = json!({"email": "bea@example.com", "amount": amount, "currency": "EUR"});
+            let refused = web.send("POST", "/v1/conversions", Some(key), Some(&body)).await;
+            assert_eq!((refused.status, refused.body["errors"][0]["field"].as_str()), (422, Some("/amount")), "{}", refused.body);
+            assert_eq!(refused.body["errors"][0]["detail"], "Expected an amount of at most 1,000,000,000,000 minor units.", "{}", refused.asked);
+        }
+    })
+    .await;
+}
