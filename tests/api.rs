@@ -205,3 +205,15 @@ async fn an_amount_that_is_too_large_is_called_so() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn statistics_do_not_end_before_they_begin() {
+    on_both(async |web, key| {
+        for path in ["/v1/statistics", "/v1/statistics/series"] {
+            let refused = web.send("GET", &format!("{path}?from=2026-11-20&to=2026-11-19"), Some(key), None).await;
+            assert_eq!((refused.status, refused.body["errors"][0]["field"].as_str()), (422, Some("to")), "{}", refused.body);
+            web.ok("GET", &format!("{path}?from=2026-11-20T18:00:00Z&to=2026-11-20"), key, Value::Null).await;
+        }
+    })
+    .await;
+}
