@@ -217,3 +217,16 @@ async fn statistics_do_not_end_before_they_begin() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_version_of_a_campaign_has_the_etag_that_it_had_then() {
+    on_both(async |web, key| {
+        let path = format!("/v1/campaigns/{}", campaign(web, key, "Spring").await["id"].as_str().unwrap());
+        web.ok("PATCH", &path, key, json!({"name": "Summer"})).await;
+        for version in [1, 2] {
+            let answer = web.send("GET", &format!("{path}/versions/{version}"), Some(key), None).await;
+            assert_eq!((answer.status, answer.headers["etag"].to_str().unwrap()), (200, &*format!("\"v{version}\"")));
+        }
+    })
+    .await;
+}
