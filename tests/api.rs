@@ -230,3 +230,28 @@ async fn a_version_of_a_campaign_has_the_etag_that_it_had_then() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn joins_that_were_refused_are_found_with_the_referrer_whose_link_was_used() {
+    on_both(async |web, key| {
+        let campaign = campaign(web, key, "Spring").await;
+        let referrer =
+            async |name: &str| web.ok("POST", "/v1/referrers", key, json!({"campaign_id": campaign["id"], "email": format!("{name}@example.com")})).await;
+        let (ada, bea) = (referrer("ada").await, referrer("bea").await);
+        web.ok("POST", "/v1/leads", key, json!({"code": bea["code"], "email": "cleo@example.com"})).await;
+        for (email, reason) in [("ada@example.com", "not_self"), ("bea@example.com", "not_yet_in_campaign")] {
+            let refused = web.send("POST", "/v1/leads", Some(key), Some(&json!({"code": ada["code"], "email": email}))).await;
+            assert_eq!((refused.status, refused.body["reason"].as_str()), (409, Some(reason)), "{}", refused.body);
+        }
+        let found = async |query: String| web.ok("GET", &format!("/v1/signals?kind=lead.add&{query}"), key, Value::Null).await["data"].clone();
+        let of_ada = found(format!("referrer_id={}&outcome=refused", ada["id"].as_str().unwrap())).await;
+        let reasons: Vec<_> = of_ada.as_array().unwrap().iter().map(|signal| signal["why"]["reason"].as_str().unwrap()).collect();
+        assert_eq!(reasons, ["not_yet_in_campaign", "not_self"]);
+        assert!(of_ada.as_array().unwrap().iter().all(|signal| signal["referrer_id"] == ada["id"] && signal["lead_id"].is_null()), "{of_ada}");
+        assert_eq!(found(format!("referrer_id={}&outcome=refused", bea["id"].as_str().unwrap())).await, json!([]));
+        // Nobody's data is given to whom it is not about: what is told of a person leaves these out.
+        let lead = ada["id"].as_str().unwrap().replace("ref_", "lead_");
+        assert_eq!(found(format!("lead_id={lead}")).await, json!([]));
+    })
+    .await;
+}

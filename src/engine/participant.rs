@@ -701,7 +701,8 @@ impl Join {
                     lead = Some(lead_view(work.tx, work.shared, space, &participant, &campaign).await?);
                 }
             }
-            Outcome::Refused | Outcome::Recorded => {}
+            // Whoever it was did not become a lead: it is the referrer who asks what became of their link.
+            Outcome::Refused | Outcome::Recorded => signal.participant = Some(referrer.id),
         }
         work.record(&signal, &decision, Some(campaign.version)).await?;
         let created = decision.outcome == Outcome::Applied;
