@@ -255,3 +255,44 @@ async fn joins_that_were_refused_are_found_with_the_referrer_whose_link_was_used
     })
     .await;
 }
+
+#[tokio::test]
+async fn reward_definitions_are_listed_page_by_page() {
+    on_both(async |web, key| {
+        let terms =
+            |name: &str| json!({"name": name, "beneficiary": "referrer", "value": {"type": "fixed", "amount": {"amount_minor": 500, "currency": "EUR"}}});
+        let mut made = Vec::new();
+        for name in ["Spring", "Gone", "Summer"] {
+            let new = json!({"name": name, "rewards": [terms("Cash"), terms("More cash"), terms("Mug")]});
+            let campaign = web.ok("POST", "/v1/campaigns", key, new).await;
+            match name {
+                "Gone" => drop(web.send("DELETE", &format!("/v1/campaigns/{}", campaign["id"].as_str().unwrap()), Some(key), None).await),
+                _ => made.extend(campaign["rewards"].as_array().unwrap().iter().map(|reward| reward["id"].clone())),
+            }
+        }
+        let removed = made.remove(1);
+        assert_eq!(web.send("DELETE", &format!("/v1/reward-definitions/{}", removed.as_str().unwrap()), Some(key), None).await.status, 204);
+        let list = async |query: &str| web.ok("GET", &format!("/v1/reward-definitions?{query}"), key, Value::Null).await;
+        for order in ["asc", "desc"] {
+            let (mut walked, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let page = list(&format!("order={order}&limit=2{cursor}")).await;
+                walked.extend(page["data"].as_array().unwrap().iter().map(|row| row["id"].clone()));
+                assert_eq!(page["has_more"], page["next_cursor"].is_string());
+                let Some(next) = page["next_cursor"].as_str() else { break };
+                cursor = format!("&cursor={next}");
+            }
+            let mut expected = made.clone();
+            if order == "desc" {
+                expected.reverse();
+            }
+            assert_eq!(walked, expected, "{order}");
+        }
+        assert_eq!(list("search=cash&limit=2").await["data"].as_array().unwrap().len(), 2);
+        assert_eq!(list("search=cash&limit=2").await["has_more"], true);
+        assert_eq!(list("search=mug&limit=2").await["has_more"], false);
+        assert_eq!(web.send("GET", "/v1/reward-definitions?limit=0", Some(key), None).await.body["errors"][0]["field"], "limit");
+        assert_eq!(web.send("GET", "/v1/reward-definitions?cursor=x", Some(key), None).await.body["errors"][0]["field"], "cursor");
+    })
+    .await;
+}
