@@ -178,6 +178,13 @@ async fn what_is_wrong_with_a_new_campaign_is_named() {
             (json!({"rule": {"bogus": 1}}), "/rule/bogus"),
             (json!({"lead_fields": [{"key": "size", "label": "Size", "kind": "colour"}]}), "/lead_fields/0/kind"),
             (json!({"nmae": "x"}), "/nmae"),
+            (json!({"rule": {"condition": "amount >"}}), "/rule/condition"),
+            (json!({"rule": {"condition": "no_such_name == 1"}}), "/rule/condition"),
+            (json!({"rule": {"minimum_spend": {"amount": "0.00", "currency": "EUR"}}}), "/rule/minimum_spend"),
+            (json!({"rule": {"minimum_spend": {"amount": "a lot", "currency": "EUR"}}}), "/rule/minimum_spend"),
+            (json!({"budget": {"amount": {"amount": "100.00", "currency": "EUR"}, "period": "fortnight"}}), "/budget/period"),
+            (json!({"link": {"mode": "direct"}}), "/link/destination"),
+            (json!({"link": {"mode": "direct", "destination": "nowhere"}}), "/link/destination"),
         ] {
             let mut new = settings.clone();
             new["name"] = "Summer".into();
