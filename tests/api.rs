@@ -303,3 +303,30 @@ async fn reward_definitions_are_listed_page_by_page() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn nothing_has_happened_tomorrow() {
+    on_both(async |web, key| {
+        let campaign = campaign(web, key, "Spring").await;
+        let referrer = web.ok("POST", "/v1/referrers", key, json!({"campaign_id": campaign["id"], "email": "ada@example.com"})).await;
+        web.ok("POST", "/v1/leads", key, json!({"code": referrer["code"], "email": "bea@example.com"})).await;
+        let hours = |hours: i64| web.engine.wall().plus_ms(hours * 3_600_000).to_string();
+        for (path, field, body) in [
+            ("/v1/conversions", "/occurred_at", json!({"email": "bea@example.com"})),
+            ("/v1/qualifications", "/occurred_at", json!({"email": "bea@example.com"})),
+            ("/v1/leads", "/link_used_at", json!({"code": referrer["code"], "email": "cleo@example.com"})),
+        ] {
+            let told = async |at: String| {
+                let mut body = body.clone();
+                body[&field[1..]] = at.into();
+                web.send("POST", path, Some(key), Some(&body)).await
+            };
+            let refused = told(hours(25)).await;
+            assert_eq!((refused.status, refused.body["errors"][0]["field"].as_str()), (422, Some(field)), "{}: {}", refused.asked, refused.body);
+            assert_eq!(refused.body["errors"][0]["detail"], "Expected a time that is not more than a day in the future.");
+            let taken = told(hours(23)).await;
+            assert!(taken.status < 300, "a clock or a time zone may be ahead: {}: {}", taken.asked, taken.body);
+        }
+    })
+    .await;
+}

@@ -160,7 +160,7 @@ async fn preview(
         .ok_or_else(|| Problem::conflict("Nothing has come in yet that can be read. Send something to the hook's address, or give a payload."))?;
     let mapping = body.value.mapping.unwrap_or(hook.mapping);
     mapping.validate().map_err(|(field, invalid)| Problem::invalid(field, invalid.expected))?;
-    let (mapped, problem) = match mapping.apply(&payload) {
+    let (mapped, problem) = match mapping.apply(&payload).and_then(|mapped| mapped.happened_by(app.engine.now(space))) {
         Ok(mapped) if mapped.names_a_lead() => (Some(mapped), String::new()),
         Ok(mapped) => (Some(mapped), "No e-mail address, code, coupon or id was found, so nobody would match.".to_owned()),
         Err((field, invalid)) => (None, format!("{field}: expected {}.", invalid.expected)),

@@ -299,6 +299,11 @@ pub(crate) fn external_id(text: Option<String>) -> Result<Option<String>, Proble
 /// 200 for what was there, 201 for what was made.
 const fn made(created: bool) -> StatusCode {
     if created { StatusCode::CREATED } else { StatusCode::OK }
+/// When something happened that the caller tells of.
+pub(crate) fn happened(field: &str, at: Option<Timestamp>, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
+    at.map(|at| at.happened_by(now)).transpose().map_err(|invalid| Problem::invalid(field, invalid.expected))
+}
+
 }
 
 /// A decision that refused is an answer of its own kind: 409 with the reason and checks.

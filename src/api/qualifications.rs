@@ -1,6 +1,6 @@
 //! `/v1/qualifications`: qualify a lead, named in whichever way you know it.
 
-use super::{Done, external_id, note, write};
+use super::{Done, external_id, happened, note, write};
 use crate::{
     engine::{
         qualify::{Answer, LeadKey, Qualify, Unqualify},
@@ -39,6 +39,7 @@ struct NewQualification {
     qualified: bool,
     /// The id of the event in your system: told twice, it counts once.
     external_id: Option<String>,
+    /// Now where absent; not more than a day in the future.
     occurred_at: Option<Timestamp>,
     #[schema(max_length = 1000)]
     note: Option<String>,
@@ -87,11 +88,12 @@ impl Act for Either {
 }
 
 impl NewQualification {
-    fn act(self) -> Result<Either, Problem> {
+    fn act(self, now: Timestamp) -> Result<Either, Problem> {
         let lead = lead_key(self.lead_id, self.code, self.email, self.coupon, self.lead_external_id)?;
         let note = note(self.note)?;
+        let occurred_at = happened("/occurred_at", self.occurred_at, now)?;
         Ok(if self.qualified {
-            Either::Qualify(Qualify { lead, campaign: self.campaign_id, external_id: external_id(self.external_id)?, occurred_at: self.occurred_at, note })
+            Either::Qualify(Qualify { lead, campaign: self.campaign_id, external_id: external_id(self.external_id)?, occurred_at, note })
         } else {
             Either::Unqualify(Unqualify { lead, campaign: self.campaign_id, note })
         })
@@ -108,7 +110,7 @@ impl NewQualification {
     request_body(content((NewQualification = "application/json"), (NewQualification = "application/x-www-form-urlencoded"))))]
 async fn create(State(app): State<App>, caller: Caller<Report>, key: IdempotencyKey, body: BodyOrForm<NewQualification>) -> Result<Done<Answer>, Problem> {
     let source = body.value.source.clone();
-    write(&app, &caller, source.as_deref(), key, body.raw_hash, body.value.act()?, |answer| (StatusCode::OK, answer)).await
+    write(&app, &caller, source.as_deref(), key, body.raw_hash, body.value.act(app.engine.now(caller.space))?, |answer| (StatusCode::OK, answer)).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -146,7 +148,7 @@ async fn batch(State(app): State<App>, caller: Caller<Report>, body: Body<NewQua
     }
     let one = async |new: NewQualification| -> Result<Answer, Problem> {
         let context = super::context(&app, &caller, new.source.as_deref())?;
-        Ok(app.engine.run(context, new.act()?).await?)
+        Ok(app.engine.run(context, new.act(app.engine.now(caller.space))?).await?)
     };
     // At the same time, so that they share a commit.
     let answers = futures_util::future::join_all(body.value.qualifications.into_iter().map(one)).await;

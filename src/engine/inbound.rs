@@ -470,7 +470,7 @@ impl Engine {
         let settle = async |state, detail: String, signal| {
             self.run(self.hook_context(space, hook), Settle { id, state, detail, signal }).await.map(|()| Fate::Settled(state))
         };
-        let mapped = match hook.mapping.apply(&payload) {
+        let mapped = match hook.mapping.apply(&payload).and_then(|mapped| mapped.happened_by(self.now(space))) {
             Ok(mapped) if mapped.names_a_lead() => mapped,
             Ok(_) => return settle(MessageState::Unmapped, "The mapping found no e-mail address, code, coupon or id in the payload.".into(), None).await,
             Err((field, invalid)) => return settle(MessageState::Unmapped, format!("{field}: expected {}.", invalid.expected), None).await,
