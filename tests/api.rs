@@ -4,7 +4,7 @@
 mod web;
 
 use serde_json::{Value, json};
-use web::Web;
+use web::{Answer, Operation, Web};
 
 /// A test with the API on each database, and a key that may do everything on a test side.
 async fn on_both(test: impl AsyncFn(&Web, &str)) {
@@ -329,4 +329,134 @@ async fn nothing_has_happened_tomorrow() {
         }
     })
     .await;
+}
+
+/// A request that is sent twice with a key; both answers.
+async fn twice(web: &Web, key: &str, name: &str, path: &str, body: &Value) -> [Answer; 2] {
+    let headers = [("idempotency-key", name)];
+    let first = web.send_with(&headers, "POST", path, Some(key), Some(body)).await;
+    [first, web.send_with(&headers, "POST", path, Some(key), Some(body)).await]
+}
+
+#[tokio::test]
+async fn a_secret_lies_open_nowhere_and_is_shown_again_only_where_it_is_kept() {
+    on_both(async |web, key| {
+        let endpoint = web.ok("POST", "/v1/endpoints", key, json!({"url": "https://192.0.43.8/first"})).await;
+        let rotate = format!("/v1/endpoints/{}/secret/rotate", endpoint["id"].as_str().unwrap());
+        for (path, body, collection, secret, is_kept) in [
+            ("/v1/api-keys", json!({"name": "Shop", "scopes": ["report"]}), "/v1/api-keys", "secret", false),
+            ("/v1/inbound-hooks", json!({"name": "Shop", "mapping": {"email": {"path": "email"}}}), "/v1/inbound-hooks", "url", false),
+            ("/v1/endpoints", json!({"url": "https://192.0.43.8/second"}), "/v1/endpoints", "secret", true),
+            (&*rotate, json!({"overlap_hours": 1}), "/v1/endpoints", "secret", true),
+        ] {
+            let rows = async || web.ok("GET", collection, key, Value::Null).await["data"].as_array().unwrap().len();
+            let before = rows().await;
+            let [first, again] = twice(web, key, path, path, &body).await;
+            let id = first.body["id"].as_str().unwrap();
+            assert_eq!((first.status, first.headers["location"].to_str().unwrap()), (201, &*format!("{collection}/{id}")), "{}", first.asked);
+            if is_kept {
+                assert_eq!((again.status, &again.body, again.headers.contains_key("idempotent-replayed")), (201, &first.body, true), "{}", first.asked);
+                assert_eq!(again.headers["location"], first.headers["location"]);
+            } else {
+                assert_eq!((again.status, again.body["code"].as_str()), (409, Some("secret_was_shown")), "{}", first.asked);
+                assert!(again.body["detail"].as_str().unwrap().contains(id), "{}", again.body);
+            }
+            assert_eq!(rows().await, before + usize::from(path != rotate), "{}: it is done once", first.asked);
+
+            let mut other = body.clone();
+            other[if path == rotate {
+                "overlap_hours"
+            } else if is_kept {
+                "concurrency"
+            } else {
+                "name"
+            }] = if is_kept { json!(2) } else { json!("Till") };
+            let reused = web.send_with(&[("idempotency-key", path)], "POST", path, Some(key), Some(&other)).await;
+            assert_eq!((reused.status, reused.body["code"].as_str()), (409, Some("idempotency_key_reused")), "{}", reused.asked);
+            let secret = first.body[secret].as_str().unwrap().rsplit(['_', '/']).next().unwrap();
+            assert!(!is_anywhere(web, secret).await, "{}: the secret lies open", first.asked);
+        }
+    })
+    .await;
+}
+
+/// Whether a text can be read in any table.
+async fn is_anywhere(web: &Web, text: &str) -> bool {
+    let store = web.engine.store();
+    for table in store.tables().await.unwrap() {
+        let rows = store.scan(&table, None, 100_000).await.unwrap();
+        let holds = |value: &goodword_store::Value| match value {
+            goodword_store::Value::Text(held) => held.contains(text),
+            goodword_store::Value::Bytes(held) => held.windows(text.len()).any(|part| part == text.as_bytes()),
+            _ => false,
+        };
+        if rows.iter().flatten().any(holds) {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn many_at_once_are_answered_once() {
+    on_both(async |web, key| {
+        let campaign = campaign(web, key, "Spring").await;
+        let terms = json!({"campaign_id": campaign["id"], "name": "Cash", "beneficiary": "referrer", "value": {"type": "fixed", "amount": {"amount_minor": 500, "currency": "EUR"}}});
+        web.ok("POST", "/v1/reward-definitions", key, terms).await;
+        let referrer = web.ok("POST", "/v1/referrers", key, json!({"campaign_id": campaign["id"], "email": "ada@example.com"})).await;
+        for name in ["bea", "cleo"] {
+            web.ok("POST", "/v1/leads", key, json!({"code": referrer["code"], "email": format!("{name}@example.com")})).await;
+        }
+        let batch = json!({"qualifications": [{"email": "bea@example.com"}, {"email": "nobody"}, {"email": "cleo@example.com", "occurred_at": "2099-01-01"}]});
+        let refused = web.send("POST", "/v1/qualifications/batch", Some(key), Some(&batch)).await;
+        assert_eq!(refused.status, 422, "a batch that cannot be read is refused as a whole");
+        let batch = json!({"qualifications": [{"email": "bea@example.com"}, {"email": "cleo@example.com", "occurred_at": "2099-01-01"}]});
+        let [first, again] = twice(web, key, "q", "/v1/qualifications/batch", &batch).await;
+        assert_eq!((first.status, &again.body), (200, &first.body));
+        assert!(again.headers.contains_key("idempotent-replayed") && !first.headers.contains_key("idempotent-replayed"));
+        assert_eq!(first.body["data"][0]["answer"]["qualified"], true);
+        assert_eq!(first.body["data"][1]["problem"]["errors"][0]["field"], "/occurred_at");
+
+        let reward = web.ok("GET", "/v1/rewards", key, Value::Null).await["data"][0]["id"].clone();
+        let [first, again] = twice(web, key, "r", "/v1/rewards/actions", &json!({"action": "approve", "ids": [reward]})).await;
+        assert_eq!((first.status, first.body["done"].as_u64(), &again.body), (200, Some(1), &first.body));
+        let other = web.send_with(&[("idempotency-key", "r")], "POST", "/v1/rewards/actions", Some(key), Some(&json!({"action": "reject", "ids": [reward]}))).await;
+        assert_eq!((other.status, other.body["code"].as_str()), (409, Some("idempotency_key_reused")));
+
+        let hook = web.ok("POST", "/v1/inbound-hooks", key, json!({"name": "Shop", "mapping": {"email": {"path": "mail"}}})).await;
+        let address = hook["url"].as_str().unwrap().strip_prefix("https://refer.example").unwrap();
+        let receipt = web.send("POST", address, None, Some(&json!({"email": "bea@example.com"}))).await.body;
+        for (name, path) in [
+            ("h", format!("/v1/inbound-hooks/{}/replay", hook["id"].as_str().unwrap())),
+            ("m", format!("/v1/inbound-messages/{}/replay", receipt["id"].as_str().unwrap())),
+        ] {
+            let [first, again] = twice(web, key, name, &path, &json!({})).await;
+            assert_eq!((first.status, &again.body, again.headers.contains_key("idempotent-replayed")), (200, &first.body, true), "{}", first.asked);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_write_heeds_an_idempotency_key() {
+    let (_guard, url) = goodword_testkit::sqlite_url();
+    let web = Web::open(&url).await;
+    let (_, side) = web.workspace("Acme").await;
+    let key = web.admin_key(side).await;
+    let document = goodword::routes::document(&goodword::config::Config::default());
+    let mut unkeyed = Vec::new();
+    for operation in Operation::all(&document).into_iter().filter(|operation| ["post", "put", "patch"].contains(&operation.method) && !operation.is_public()) {
+        let parameters: Vec<_> = operation.parameters(&document).collect();
+        if !parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key") {
+            unkeyed.push(operation.path);
+            continue;
+        }
+        // An id as the document has it: `lead_id` is what begins with `lead_`.
+        let kind = parameters.iter().find_map(|parameter| parameter["schema"]["$ref"].as_str()?.strip_prefix("#/components/schemas/")?.strip_suffix("id"));
+        let path = operation.path.replace("{id}", &format!("{}{:0>26}", kind.unwrap_or_default(), 7)).replace("{version}", "1");
+        let path = if path == "/v1/imports" { path + "?kind=qualifications" } else { path };
+        let refused = web.send_with(&[("idempotency-key", "not one")], &operation.verb(), &path, Some(&key), None).await;
+        assert_eq!((refused.status, refused.body["errors"][0]["field"].as_str()), (422, Some("Idempotency-Key")), "{path}: {}", refused.body);
+    }
+    assert_eq!(unkeyed, ["/v1/campaigns/{id}/try-rule", "/v1/inbound-hooks/{id}/preview"], "these change nothing");
 }

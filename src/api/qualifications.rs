@@ -1,12 +1,12 @@
 //! `/v1/qualifications`: qualify a lead, named in whichever way you know it.
 
-use super::{Done, external_id, happened, note, write};
+use super::{Done, external_id, happened, note, write, write_many};
 use crate::{
     engine::{
         qualify::{Answer, LeadKey, Qualify, Unqualify},
         work::Act,
     },
-    http::{App, Body, BodyOrForm, Caller, IdempotencyKey, Json, Problem, Report, Routes, routes},
+    http::{App, Body, BodyOrForm, Caller, IdempotencyKey, Problem, Report, Routes, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -140,9 +140,9 @@ pub struct ItemResults {
 /// Qualify many leads
 ///
 /// Up to 100 at once; each is decided by itself, and one that fails stops no other. Give
-/// each an `external_id` to make sending the batch again harmless.
-#[utoipa::path(post, path = "/v1/qualifications/batch", tag = "qualifications", request_body = NewQualifications, extensions(("x-goodword-unkeyed" = json!(true))))]
-async fn batch(State(app): State<App>, caller: Caller<Report>, body: Body<NewQualifications>) -> Result<Json<ItemResults>, Problem> {
+/// each an `external_id` to make sending it in another batch harmless.
+#[utoipa::path(post, path = "/v1/qualifications/batch", tag = "qualifications", request_body = NewQualifications)]
+async fn batch(State(app): State<App>, caller: Caller<Report>, key: IdempotencyKey, body: Body<NewQualifications>) -> Result<Done<ItemResults>, Problem> {
     if !(1..=100).contains(&body.value.qualifications.len()) {
         return Err(Problem::invalid("/qualifications", "1 to 100 qualifications"));
     }
@@ -150,11 +150,14 @@ async fn batch(State(app): State<App>, caller: Caller<Report>, body: Body<NewQua
         let context = super::context(&app, &caller, new.source.as_deref())?;
         Ok(app.engine.run(context, new.act(app.engine.now(caller.space))?).await?)
     };
-    // At the same time, so that they share a commit.
-    let answers = futures_util::future::join_all(body.value.qualifications.into_iter().map(one)).await;
     let result = |(index, answer): (usize, Result<Answer, Problem>)| match answer {
         Ok(answer) => ItemResult { index, answer: Some(answer), problem: None },
         Err(problem) => ItemResult { index, answer: None, problem: Some(problem.to_json()) },
     };
-    Ok(Json(ItemResults { data: answers.into_iter().enumerate().map(result).collect() }))
+    let all = async {
+        // At the same time, so that they share a commit.
+        let answers = futures_util::future::join_all(body.value.qualifications.into_iter().map(one)).await;
+        Ok(ItemResults { data: answers.into_iter().enumerate().map(result).collect() })
+    };
+    write_many(&app, &caller, key, body.raw_hash, all).await
 }

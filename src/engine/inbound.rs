@@ -9,7 +9,7 @@ use super::{
     list::{Cursor, Listing, Page, Query},
     qualify::{Convert, LeadKey},
     signal,
-    work::{Act, Context, Work},
+    work::{Act, Context, Secrecy, Work},
     workspace,
 };
 use goodword_core::{
@@ -78,6 +78,7 @@ pub struct Create {
 
 impl Act for Create {
     type Output = Hook;
+    const SECRECY: Secrecy = Secrecy::Hashed;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Hook> {
         let space = work.context.space;

@@ -1138,7 +1138,7 @@ impl Act for Erase {
         work.tx.execute("UPDATE signals SET checks = '[]' WHERE space = $1 AND lower(checks) LIKE $2 ESCAPE '\\'", &[own[0], by_email[2]]).await?;
         for sql in [
             "UPDATE events SET body = '{\"erased\":true}' WHERE space = $1 AND (body LIKE $2 OR lower(body) LIKE $3 ESCAPE '\\')",
-            "UPDATE idempotency SET body = '{\"erased\":true}' WHERE space = $1 AND (body LIKE $2 OR lower(body) LIKE $3 ESCAPE '\\')",
+            "UPDATE idempotency SET body = '{\"erased\":true}' WHERE space = $1 AND (status = 0 OR body LIKE $2 OR lower(body) LIKE $3 ESCAPE '\\')",
         ] {
             work.tx.execute(sql, &[own[0], id_quoted.as_str().into(), by_email[2]]).await?;
         }
