@@ -174,9 +174,16 @@ async fn a_header_that_is_not_understood_stops_everything() {
     let place = Place::new(&url).await;
     let file = place.write("a.csv", "email,shoe_size,hat\na@example.com,42,\n");
     let done = place.import("referrers", &file, &[]).bad();
-    assert!(done.err.contains("unknown columns: shoe_size, hat") && done.err.contains("company"), "{}", done.err);
+    assert!(done.err.contains("expected the columns email, first_name, ") && done.err.contains("company"), "{}", done.err);
+    assert!(done.err.contains("; found shoe_size, hat"), "{}", done.err);
+    let misspelt = place.write("c.csv", "E-Mail,fristname,Compny,hat\na@example.com,A,B,C\n");
+    let done = place.import("referrers", &misspelt, &[]).bad();
+    let found = "found E-Mail (did you mean email?), fristname (did you mean first_name?), Compny (did you mean company?), hat";
+    assert!(done.err.contains(found), "{}", done.err);
     place.import("referrers", &file, &["--ignore-column", "shoe_size", "--ignore-column", "hat"]).good();
-    for (text, why) in [("", "empty"), ("email,email\n", "twice"), ("first_name\nA\n", "the column email is missing")] {
+    for (text, why) in
+        [("", "empty"), ("email,email\n", "each column once, but email is there twice"), ("first_name\nA\n", "the column email, which is missing")]
+    {
         let file = place.write("b.csv", text);
         let done = place.import("referrers", &file, &[]).bad();
         assert!(done.err.contains(why), "{}", done.err);

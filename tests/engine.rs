@@ -1477,6 +1477,58 @@ async fn a_request_with_a_key_is_answered_once_and_its_key_serves_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_many_changes_holds_its_key_until_it_is_answered_or_dead() {
+    on_both(async |app| {
+        let campaign = app.campaign(json!({})).await;
+        let key = |hash: u8| Some(Idempotency { key: "K-1".into(), request_hash: [hash; 32] });
+        let many = async |hash: u8, emails: &[&str]| {
+            let changes = async {
+                for email in emails {
+                    campaign.try_enrol(person(email), None).await?;
+                }
+                Reply::new(200, &emails)
+            };
+            app.engine.run_many_keyed(app.context(), key(hash), changes).await
+        };
+        // It dies after the first of its changes: whoever comes at once is told to wait, later ones go on.
+        let dies = async {
+            campaign.referrer("priya@example.com").await;
+            std::future::pending::<Result<Reply, Error>>().await
+        };
+        let died = app.engine.run_many_keyed(app.context(), key(1), dies);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(500), died).await.is_err());
+        let emails = ["priya@example.com", "tom@example.com"];
+        assert!(matches!(many(1, &emails).await, Err(Error::IdempotencyUnderWay)));
+        assert!(matches!(many(2, &emails).await, Err(Error::IdempotencyReuse)));
+        app.pass(60_000).await;
+        assert!(matches!(many(2, &emails).await, Err(Error::IdempotencyReuse)));
+        assert!(!many(1, &emails).await.unwrap().replayed);
+        let again = many(1, &emails).await.unwrap();
+        assert_eq!((again.replayed, &*again.body), (true, r#"["priya@example.com","tom@example.com"]"#));
+        app.pass(60_000).await;
+        assert!(many(1, &emails).await.unwrap().replayed, "an answer does not go like a claim");
+
+        // One that failed has used up nothing.
+        let fails = async { Err::<Reply, _>(Error::NotFound { what: "lead" }) };
+        let other = |hash: u8| Some(Idempotency { key: "K-2".into(), request_hash: [hash; 32] });
+        assert!(matches!(app.engine.run_many_keyed(app.context(), other(3), fails).await, Err(Error::NotFound { .. })));
+        let works = async { Reply::new(200, &true) };
+        assert!(!app.engine.run_many_keyed::<Error>(app.context(), other(4), works).await.unwrap().replayed);
+
+        // An answer that may tell of somebody who was erased meanwhile is not kept.
+        let lead = campaign.referrer("ada@example.com").await.lead("maya@example.net").await;
+        let third = || Some(Idempotency { key: "K-3".into(), request_hash: [5; 32] });
+        let erases = async {
+            lead.erase().await;
+            Reply::new(200, &"maya@example.net")
+        };
+        app.engine.run_many_keyed::<Error>(app.context(), third(), erases).await.unwrap();
+        assert_eq!(app.number("SELECT count(*) FROM idempotency WHERE space = $1 AND body LIKE '%maya%'").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn test_and_live_and_other_workspaces_never_meet() {
     on_both(async |app| {
         let sides = [app.clone(), app.live(), app.other_workspace().await];

@@ -338,6 +338,26 @@ async fn everything_that_comes_in_is_kept_with_what_became_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_payload_that_says_it_has_yet_to_happen_is_kept_and_makes_no_conversion() {
+    on_both(
+        |_| {},
+        async |site| {
+            program(site).await;
+            let hook = Hook::new(site, None, shop()).await;
+            let mut payload = order(1, "60.00");
+            payload["paid_at"] = json!(site.app.now().plus_ms(2 * DAY_MS).ms());
+            let receipt = hook.receives(payload.clone()).await;
+            let why = "occurred_at: expected a time that is not more than a day in the future.";
+            assert_eq!((&receipt["state"], &receipt["detail"]), (&json!("unmapped"), &json!(why)));
+            let shown = hook.preview(json!({"payload": payload})).await.json();
+            assert_eq!((&shown["mapped"], &shown["problem"]), (&Value::Null, &json!(why)));
+            assert!(site.conversions().await.is_empty());
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_neither_json_nor_a_form_is_kept_as_a_text() {
     on_both(
         |_| {},

@@ -91,6 +91,14 @@ impl Mapped {
     pub fn names_a_lead(&self) -> bool {
         self.lead_external_id.is_some() || self.code.is_some() || self.coupon.is_some() || self.email.is_some()
     }
+
+    /// The same, unless it says that it has yet to happen.
+    pub fn happened_by(self, now: Timestamp) -> Result<Self, (&'static str, Invalid)> {
+        match self.occurred_at.map(|at| at.happened_by(now)) {
+            Some(Err(invalid)) => Err(("occurred_at", invalid)),
+            _ => Ok(self),
+        }
+    }
 }
 
 impl Place {

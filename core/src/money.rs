@@ -103,6 +103,7 @@ impl Money {
     pub fn parse(decimal: &str, currency: Currency) -> Result<Self, Invalid> {
         let decimals = currency.decimals() as usize;
         let invalid = || Invalid::new(format!("a decimal amount with at most {decimals} decimals, like {}", Money::new(1250, currency).decimal()));
+        let too_large = || Invalid::new("an amount of at most 1,000,000,000,000 minor units");
         let text = decimal.trim();
         let (negative, digits) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -110,15 +111,18 @@ impl Money {
         };
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
         if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) || digits.ends_with('.') {
-            return Err(invalid());
+            // JSON numbers beyond 64 bits come as `1e20`.
+            let is_power = digits.starts_with(|c: char| c.is_ascii_digit()) && digits.parse().is_ok_and(|amount: f64| amount > MAX_MINOR as f64);
+            return Err(if is_power { too_large() } else { invalid() });
         }
         let (kept, rest) = fraction.split_at(fraction.len().min(decimals));
         if rest.bytes().any(|b| b != b'0') {
             return Err(invalid());
         }
-        let minor: i64 = format!("{whole}{kept:0<decimals$}").parse().map_err(|_| invalid())?;
+        // Nothing but digits: what is no number has too many.
+        let minor: i64 = format!("{whole}{kept:0<decimals$}").parse().map_err(|_| too_large())?;
         if minor > MAX_MINOR {
-            return Err(Invalid::new("an amount of at most 1,000,000,000,000 minor units"));
+            return Err(too_large());
         }
         Ok(Self::new(if negative { -minor } else { minor }, currency))
     }
@@ -392,6 +396,9 @@ mod tests {
             assert!(Money::parse(text, currency("EUR")).is_err(), "{text}");
         }
         assert!(Money::parse("1.5", currency("JPY")).is_err());
+        for text in ["10000000000.01", "99999999999999999999", "-99999999999999999999.5", "1e20"] {
+            assert!(Money::parse(text, currency("EUR")).unwrap_err().expected.starts_with("an amount of at most "), "{text}");
+        }
     }
 
     #[test]

@@ -47,6 +47,12 @@ impl Timestamp {
         later.map_or(Self(MAX_MS), |zoned| Self::from_ms(zoned.timestamp().as_millisecond()))
     }
 
+    /// When something happened, as somebody says at `now`. Clocks differ and a date has no time zone, so that a day
+    /// ahead passes; more is a slip.
+    pub fn happened_by(self, now: Self) -> Result<Self, Invalid> {
+        if self > now.plus_ms(DAY_MS) { Err(Invalid::new("a time that is not more than a day in the future")) } else { Ok(self) }
+    }
+
     /// Whole days since 1970, in UTC.
     pub const fn day(self) -> i64 {
         self.0.div_euclid(DAY_MS)

@@ -159,10 +159,10 @@ const lists = [
 		(await rows(z, '/v1/campaigns')).map(({ id, name, status }) => ({ id, name: status === 'live' ? name : `${name} (${status})` })),
 	),
 	list('reward_definition_list', 'Reward Definition', async (z, bundle) =>
-		(await get(z, '/v1/reward-definitions', chosenCampaign(bundle))).data.map(({ id, name }) => ({ id, name })),
+		(await rows(z, '/v1/reward-definitions', { order: 'asc', ...chosenCampaign(bundle) })).map(({ id, name }) => ({ id, name })),
 	),
 	list('external_reward_list', 'Reward Issued by Automations', async (z) =>
-		(await get(z, '/v1/reward-definitions')).data.filter(({ issuing }) => issuing === 'external').map(({ id, name }) => ({ id, name })),
+		(await rows(z, '/v1/reward-definitions', { order: 'asc' })).filter(({ issuing }) => issuing === 'external').map(({ id, name }) => ({ id, name })),
 	),
 	list('source_list', 'Source', async (z, bundle) =>
 		(await get(z, '/v1/statistics/series', { by: 'source', ...chosenCampaign(bundle) })).data.map(({ key, label }) => ({ id: key, name: label })),

@@ -1,6 +1,6 @@
 //! `/v1/me`, API keys and the test clock.
 
-use super::{Done, List, Order, page};
+use super::{Done, List, Makes, Order, What, page};
 use crate::{
     engine::{
         access::Scope,
@@ -110,16 +110,29 @@ pub struct KeyWithSecret {
     pub secret: String,
 }
 
+/// It makes an API key.
+struct MakesKey;
+
+impl What for MakesKey {
+    const COLLECTION: Option<&'static str> = Some("/v1/api-keys");
+    const STATUSES: &'static [(StatusCode, &'static str)] = Makes::STATUSES;
+}
+
 /// Create an API key
 ///
-/// For this side. The secret is in this answer only; for that reason an Idempotency-Key
-/// is not taken here.
-#[utoipa::path(post, path = "/v1/api-keys", tag = "account", request_body = NewKey, extensions(("x-goodword-unkeyed" = json!(true))), responses((status = 201, description = "Made.", body = KeyWithSecret)))]
-async fn create_key(State(app): State<App>, caller: Caller<Admin>, body: Body<NewKey>) -> Result<crate::http::Created<KeyWithSecret>, Problem> {
+/// For this side. The secret is in this answer only: the same request with the same
+/// Idempotency-Key is a 409, `secret_was_shown`, that names the key that was made.
+#[utoipa::path(post, path = "/v1/api-keys", tag = "account", request_body = NewKey)]
+async fn create_key(
+    State(app): State<App>,
+    caller: Caller<Admin>,
+    idempotency_key: IdempotencyKey,
+    body: Body<NewKey>,
+) -> Result<Done<KeyWithSecret, MakesKey>, Problem> {
     let secret = Secret::new(caller.space.is_test(), &random_bytes());
     let create = CreateKey { name: body.value.name, scopes: body.value.scopes, space: caller.space, secret: secret.clone() };
-    let key = app.engine.run(super::context(&app, &caller, None)?, create).await?;
-    Ok(crate::http::Created { location: format!("/v1/api-keys/{}", key.id), value: KeyWithSecret { key, secret: secret.reveal().to_owned() } })
+    let shown = move |key| (StatusCode::CREATED, KeyWithSecret { key, secret: secret.reveal().to_owned() });
+    super::write(&app, &caller, None, idempotency_key, body.raw_hash, create, shown).await
 }
 
 /// Get an API key

@@ -339,10 +339,10 @@ async fn versions(
 
 /// Get a version of a campaign
 #[utoipa::path(get, path = "/v1/campaigns/{id}/versions/{version}", tag = "campaigns")]
-async fn version(State(app): State<App>, caller: Caller<Read>, Path((id, version)): Path<(CampaignId, i64)>) -> Result<Json<VersionView>, Problem> {
+async fn version(State(app): State<App>, caller: Caller<Read>, Path((id, version)): Path<(CampaignId, i64)>) -> Result<Versioned<VersionView>, Problem> {
     let (space, shared) = (caller.space, app.engine.shared_arc());
     let found = app.engine.read(move |tx| Box::pin(async move { campaign::version(tx, &shared, space, id, version).await })).await?;
-    Ok(Json(found.into()))
+    Ok(Versioned { version, value: found.into() })
 }
 
 /// Restore a version of a campaign

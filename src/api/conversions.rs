@@ -1,6 +1,6 @@
 //! `/v1/conversions`: orders, invoices, deals, and their refunds.
 
-use super::{Done, List, MakesOnce, Order, external_id, note, page, qualifications::lead_key, write};
+use super::{Done, List, MakesOnce, Order, external_id, happened, note, page, qualifications::lead_key, write};
 use crate::{
     engine::{
         conversion::{self, ConversionFilter},
@@ -82,6 +82,7 @@ struct NewConversion {
     currency: Option<Currency>,
     /// The goal that was reached, where the rule has a sequence of goals.
     goal: Option<Line>,
+    /// Now where absent; not more than a day in the future.
     occurred_at: Option<Timestamp>,
     /// Anything about it, for the rule's condition; at most 16 KiB.
     #[serde(default)]
@@ -139,7 +140,7 @@ async fn create(
         kind: new.kind.unwrap_or(ConversionKind::Order),
         amount,
         goal: new.goal.map(Line::into_string),
-        occurred_at: new.occurred_at,
+        occurred_at: happened("/occurred_at", new.occurred_at, app.engine.now(caller.space))?,
         properties: properties(new.properties)?,
         replays: None,
     };

@@ -1,6 +1,6 @@
 //! `/v1/endpoints`: addresses that are told what happens; `/v1/deliveries`: what became of it.
 
-use super::{Done, List, Makes, Order, page};
+use super::{Done, List, Makes, Order, What, page};
 use crate::{
     engine::{
         Error, Shared, Space,
@@ -11,8 +11,9 @@ use crate::{
         },
         event::EventType,
         feed::{self, Event},
+        work::Reply,
     },
-    http::{App, Body, Caller, Created, IdempotencyKey, Json, NoContent, Path, Problem, Query, Read, Routes, Write, extract::Nothing, routes},
+    http::{App, Body, Caller, IdempotencyKey, Json, NoContent, Path, Problem, Query, Read, Routes, Write, extract::Nothing, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -21,7 +22,7 @@ use goodword_core::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, marker::PhantomData};
 use utoipa::{IntoParams, ToSchema};
 
 pub fn router() -> Routes {
@@ -89,6 +90,14 @@ pub struct EndpointWithSecret {
     pub secret: String,
     /// This key had made an endpoint with that address before; it was replaced.
     pub replaced: bool,
+}
+
+/// It makes an endpoint, or a secret of one.
+struct MakesEndpoint;
+
+impl What for MakesEndpoint {
+    const COLLECTION: Option<&'static str> = Some("/v1/endpoints");
+    const STATUSES: &'static [(StatusCode, &'static str)] = Makes::STATUSES;
 }
 
 fn view(shared: &Shared, endpoint: &Endpoint) -> Result<EndpointView, Error> {
@@ -196,11 +205,16 @@ async fn admit(app: &App, url: &WebUrl) -> Result<(), Problem> {
 
 /// Create an endpoint
 ///
-/// Its secret is in this answer only; for that reason an Idempotency-Key is not taken here.
-/// The same address by the same key replaces the endpoint that was there: its settings and
-/// its secret are those of this request, and it is active.
-#[utoipa::path(post, path = "/v1/endpoints", tag = "endpoints", request_body = NewEndpoint, extensions(("x-goodword-unkeyed" = json!(true))))]
-async fn create(State(app): State<App>, caller: Caller<Write>, body: Body<NewEndpoint>) -> Result<Created<EndpointWithSecret>, Problem> {
+/// Its secret is in this answer only, and in those to the same request with the same
+/// Idempotency-Key. The same address by the same API key replaces the endpoint that was there:
+/// its settings and its secret are those of this request, and it is active.
+#[utoipa::path(post, path = "/v1/endpoints", tag = "endpoints", request_body = NewEndpoint)]
+async fn create(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    key: IdempotencyKey,
+    body: Body<NewEndpoint>,
+) -> Result<Done<EndpointWithSecret, MakesEndpoint>, Problem> {
     let new = body.value;
     admit(&app, &new.url).await?;
     let context = super::context(&app, &caller, new.source.as_deref())?;
@@ -220,13 +234,16 @@ async fn create(State(app): State<App>, caller: Caller<Write>, body: Body<NewEnd
     };
     let source = context.source.to_string();
     let create = Create { url: new.url, terms, source, secret: parse_secret(new.secret)? };
-    shown(&app, app.engine.run(context, create).await?)
+    let reply = app.engine.run_keyed(context, create, super::idempotency(key, body.raw_hash), shown(&app)).await?;
+    Ok(Done { reply, shape: PhantomData })
 }
 
-fn shown(app: &App, made: endpoint::Created) -> Result<Created<EndpointWithSecret>, Problem> {
-    let location = format!("/v1/endpoints/{}", made.endpoint.id);
-    let endpoint = view(app.engine.shared(), &made.endpoint)?;
-    Ok(Created { value: EndpointWithSecret { endpoint, secret: made.secret.reveal(), replaced: made.replaced }, location })
+fn shown(app: &App) -> impl Fn(endpoint::Created) -> Result<Reply, Error> + Send + Sync + 'static {
+    let shared = app.engine.shared_arc();
+    move |made| {
+        let endpoint = view(&shared, &made.endpoint)?;
+        Reply::new(StatusCode::CREATED.as_u16(), &EndpointWithSecret { endpoint, secret: made.secret.reveal(), replaced: made.replaced })
+    }
 }
 
 /// Get an endpoint
@@ -319,7 +336,7 @@ async fn update(
     let shared = app.engine.shared_arc();
     let render = move |endpoint: Endpoint| (StatusCode::OK, view(&shared, &endpoint).ok());
     let done: Done<_> = super::write(&app, &caller, None, key, body.raw_hash, Update { id, url: change.url, terms, enabled: change.enabled }, render).await?;
-    Ok(Done { reply: done.reply, shape: std::marker::PhantomData })
+    Ok(Done { reply: done.reply, shape: PhantomData })
 }
 
 /// Delete an endpoint
@@ -345,17 +362,21 @@ struct Rotation {
 /// Rotate the secret
 ///
 /// Until the overlap ends, every delivery carries two signatures, one by each secret, so
-/// that a receiver can change over without losing anything.
-#[utoipa::path(post, path = "/v1/endpoints/{id}/secret/rotate", tag = "endpoints", request_body = Rotation, extensions(("x-goodword-unkeyed" = json!(true))))]
+/// that a receiver can change over without losing anything. The same request with the same
+/// Idempotency-Key shows the same secret, and rotates once.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/secret/rotate", tag = "endpoints", request_body = Rotation)]
 async fn rotate(
     State(app): State<App>,
     caller: Caller<Write>,
     Path((id,)): Path<(EndpointId,)>,
+    key: IdempotencyKey,
     body: Body<Rotation>,
-) -> Result<Created<EndpointWithSecret>, Problem> {
+) -> Result<Done<EndpointWithSecret, MakesEndpoint>, Problem> {
     let overlap_hours = body.value.overlap_hours.unwrap_or(OVERLAP_HOURS_DEFAULT);
     let rotate = RotateSecret { id, secret: parse_secret(body.value.secret)?, overlap_hours };
-    shown(&app, app.engine.run(super::context(&app, &caller, None)?, rotate).await?)
+    let context = super::context(&app, &caller, None)?;
+    let reply = app.engine.run_keyed(context, rotate, super::idempotency(key, body.raw_hash), shown(&app)).await?;
+    Ok(Done { reply, shape: PhantomData })
 }
 
 /// Send a test event

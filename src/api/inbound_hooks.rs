@@ -1,7 +1,7 @@
 //! `/v1/inbound-hooks`: secret addresses that take what other systems send, and the
 //! inbox of what they sent.
 
-use super::{Done, List, Order, page, write};
+use super::{Done, List, Makes, Order, What, page, write, write_many};
 use crate::{
     engine::{
         inbound::{self, Create, Delete, Hook, Message, MessageState, Retold, Update},
@@ -9,7 +9,7 @@ use crate::{
         random_bytes,
         workspace::Secret,
     },
-    http::{App, Body, Caller, Created, IdempotencyKey, Json, NoContent, Path, Payload, Problem, Query, Read, Routes, Write, extract::Nothing, routes},
+    http::{App, Body, Caller, IdempotencyKey, Json, NoContent, Path, Payload, Problem, Query, Read, Routes, Write, extract::Nothing, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -69,17 +69,26 @@ pub struct HookWithUrl {
     pub url: String,
 }
 
+/// It makes an inbound hook.
+struct MakesHook;
+
+impl What for MakesHook {
+    const COLLECTION: Option<&'static str> = Some("/v1/inbound-hooks");
+    const STATUSES: &'static [(StatusCode, &'static str)] = Makes::STATUSES;
+}
+
 /// Create an inbound hook
 ///
-/// The address is in this answer only; for that reason an Idempotency-Key is not taken here.
-#[utoipa::path(post, path = "/v1/inbound-hooks", tag = "inbound hooks", request_body = NewHook, extensions(("x-goodword-unkeyed" = json!(true))))]
-async fn create(State(app): State<App>, caller: Caller<Write>, body: Body<NewHook>) -> Result<Created<HookWithUrl>, Problem> {
+/// The address is in this answer only: the same request with the same Idempotency-Key is a
+/// 409, `secret_was_shown`, that names the hook that was made.
+#[utoipa::path(post, path = "/v1/inbound-hooks", tag = "inbound hooks", request_body = NewHook)]
+async fn create(State(app): State<App>, caller: Caller<Write>, key: IdempotencyKey, body: Body<NewHook>) -> Result<Done<HookWithUrl, MakesHook>, Problem> {
     let secret = Secret::new(caller.space.is_test(), &random_bytes());
     let token = secret.reveal().replace("gw_", "in_");
     let NewHook { name, campaign_id, mapping } = body.value;
-    let hook = app.engine.run(super::context(&app, &caller, None)?, Create { name, campaign: campaign_id, mapping, token: token.clone() }).await?;
     let url = format!("{}/v1/hooks/{token}", app.engine.shared().public_url);
-    Ok(Created { location: format!("/v1/inbound-hooks/{}", hook.id), value: HookWithUrl { hook, url } })
+    let create = Create { name, campaign: campaign_id, mapping, token };
+    write(&app, &caller, None, key, body.raw_hash, create, move |hook| (StatusCode::CREATED, HookWithUrl { hook, url: url.clone() })).await
 }
 
 /// Get an inbound hook
@@ -160,7 +169,7 @@ async fn preview(
         .ok_or_else(|| Problem::conflict("Nothing has come in yet that can be read. Send something to the hook's address, or give a payload."))?;
     let mapping = body.value.mapping.unwrap_or(hook.mapping);
     mapping.validate().map_err(|(field, invalid)| Problem::invalid(field, invalid.expected))?;
-    let (mapped, problem) = match mapping.apply(&payload) {
+    let (mapped, problem) = match mapping.apply(&payload).and_then(|mapped| mapped.happened_by(app.engine.now(space))) {
         Ok(mapped) if mapped.names_a_lead() => (Some(mapped), String::new()),
         Ok(mapped) => (Some(mapped), "No e-mail address, code, coupon or id was found, so nobody would match.".to_owned()),
         Err((field, invalid)) => (None, format!("{field}: expected {}.", invalid.expected)),
@@ -211,8 +220,14 @@ async fn message(State(app): State<App>, caller: Caller<Read>, Path((id,)): Path
 /// With the hook's mapping as it is now. What counted before is not counted twice, and what is
 /// `unreadable` stays so.
 #[utoipa::path(post, path = "/v1/inbound-messages/{id}/replay", tag = "inbound hooks", request_body = Nothing)]
-async fn replay(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(InboundMessageId,)>, _: Body<Nothing>) -> Result<Json<Message>, Problem> {
-    Ok(Json(app.engine.retell(caller.space, id).await?))
+async fn replay(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(InboundMessageId,)>,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Done<Message>, Problem> {
+    write_many(&app, &caller, key, body.raw_hash, async { Ok(app.engine.retell(caller.space, id).await?) }).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -247,20 +262,24 @@ pub struct MessagesReplayed {
 /// Its messages that are `unmapped`, `unreadable` or `failed`, oldest first, with its mapping as
 /// it is now: for when the mapping was mended. At most 100 at a time; go on with `next_cursor`
 /// while `has_more`. What was decided upon is not told again, so this can be repeated at any
-/// time; for that reason an Idempotency-Key is not taken here.
-#[utoipa::path(post, path = "/v1/inbound-hooks/{id}/replay", tag = "inbound hooks", request_body = MessagesToReplay, extensions(("x-goodword-unkeyed" = json!(true))))]
+/// time.
+#[utoipa::path(post, path = "/v1/inbound-hooks/{id}/replay", tag = "inbound hooks", request_body = MessagesToReplay)]
 async fn replay_all(
     State(app): State<App>,
     caller: Caller<Write>,
     Path((id,)): Path<(InboundHookId,)>,
+    key: IdempotencyKey,
     body: Body<MessagesToReplay>,
-) -> Result<Json<MessagesReplayed>, Problem> {
+) -> Result<Done<MessagesReplayed>, Problem> {
     let after = body.value.cursor.as_deref().map(Cursor::parse).transpose();
     let after = after.map_err(|_| Problem::invalid("/cursor", "the next_cursor of an earlier answer"))?;
-    let retold = app.engine.retell_undecided(caller.space, id, body.value.since, after).await?;
-    let Retold { converted, unmatched, unmapped, unreadable, failed, next } = retold;
-    let next_cursor = next.map(|cursor| cursor.to_string());
-    Ok(Json(MessagesReplayed { converted, unmatched, unmapped, unreadable, failed, has_more: next.is_some(), next_cursor }))
+    let retell = async {
+        let Retold { converted, unmatched, unmapped, unreadable, failed, next } =
+            app.engine.retell_undecided(caller.space, id, body.value.since, after).await?;
+        let next_cursor = next.map(|cursor| cursor.to_string());
+        Ok(MessagesReplayed { converted, unmatched, unmapped, unreadable, failed, has_more: next.is_some(), next_cursor })
+    };
+    write_many(&app, &caller, key, body.raw_hash, retell).await
 }
 
 /// What the document says of the limit is what the engine has.

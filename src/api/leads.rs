@@ -1,6 +1,6 @@
 //! `/v1/leads`: people who were referred.
 
-use super::{Done, List, MakesOnce, Order, external_id, line, note, page, referrers::PersonChange, refused, write};
+use super::{Done, List, MakesOnce, Order, external_id, happened, line, note, page, referrers::PersonChange, refused, write};
 use crate::{
     engine::{
         campaign,
@@ -164,7 +164,7 @@ async fn create(
             ip: None,
             visitor: None,
         },
-        link_used_at: new.link_used_at,
+        link_used_at: happened("/link_used_at", new.link_used_at, app.engine.now(caller.space))?,
     };
     joined(&app, &caller, new.source.as_deref(), IdempotencyKey(key), body.raw_hash, act).await
 }

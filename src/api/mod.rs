@@ -3,7 +3,7 @@
 //!
 //! Every handler reads the same: who is calling, what they want, one change or one
 //! question, the answer. Writes take an `Idempotency-Key`, whose answer is kept in the
-//! transaction of the write.
+//! transaction of the write; of many at once, after the last.
 
 mod account;
 mod campaigns;
@@ -151,6 +151,8 @@ pub struct Done<T, W = Changes> {
 pub trait What {
     /// The answer has a `version`, which is also its ETag.
     const IS_VERSIONED: bool = false;
+    /// The answer has an `id`, under which it has its address in this collection.
+    const COLLECTION: Option<&'static str> = None;
     const STATUSES: &'static [(StatusCode, &'static str)];
 }
 
@@ -198,8 +200,16 @@ impl<T, W: What> IntoResponse for Done<T, W> {
         struct Configured {
             version: i64,
         }
+        #[derive(serde::Deserialize)]
+        struct Addressed {
+            id: String,
+        }
         // From the answer itself, for a kept one tells its own version.
         let configured = (W::IS_VERSIONED && status.is_success()).then(|| serde_json::from_str::<Configured>(&self.reply.body));
+        let location = W::COLLECTION.filter(|_| status.is_success()).and_then(|collection| {
+            let Addressed { id } = serde_json::from_str(&self.reply.body).ok()?;
+            HeaderValue::try_from(format!("{collection}/{id}")).ok()
+        });
         let mut response = if status.is_success() {
             debug_assert!(W::STATUSES.iter().any(|(documented, _)| *documented == status), "the document does not tell of {status}");
             reply::json_bytes(status, self.reply.body)
@@ -209,6 +219,9 @@ impl<T, W: What> IntoResponse for Done<T, W> {
         };
         if let Some(Ok(Configured { version })) = configured {
             response.headers_mut().insert(header::ETAG, reply::etag(version));
+        }
+        if let Some(location) = location {
+            response.headers_mut().insert(header::LOCATION, location);
         }
         if self.reply.replayed {
             response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
@@ -225,6 +238,7 @@ impl<T: ToSchema, W: What> IntoResponses for Done<T, W> {
             let header = HeaderBuilder::new().description(Some("`true` where this is the kept answer to a repeated Idempotency-Key.")).build();
             let answer = reply::document::<T>(text).header("Idempotent-Replayed", header);
             let answer = if W::IS_VERSIONED { answer.header("ETag", reply::etag_doc()) } else { answer };
+            let answer = if W::COLLECTION.is_some() { answer.header("Location", reply::location_doc()) } else { answer };
             RefOr::T(answer.build())
         };
         W::STATUSES.iter().map(|(status, text)| (status.as_str().to_owned(), doc(*text))).collect()
@@ -256,6 +270,20 @@ where
     Ok(Done { reply, shape: PhantomData })
 }
 
+/// As [`write`], for what takes many changes, each of which can be made again without harm. The key is claimed
+/// before the first one, and the answer kept after the last.
+async fn write_many<S, V: Serialize>(
+    app: &App,
+    caller: &Caller<S>,
+    key: IdempotencyKey,
+    raw_hash: [u8; 32],
+    changes: impl Future<Output = Result<V, Problem>>,
+) -> Result<Done<V>, Problem> {
+    let changes = async { Ok::<_, Problem>(Reply::new(StatusCode::OK.as_u16(), &changes.await?)?) };
+    let reply = app.engine.run_many_keyed(context(app, caller, None)?, idempotency(key, raw_hash), changes).await?;
+    Ok(Done { reply, shape: PhantomData })
+}
+
 fn idempotency(key: IdempotencyKey, request_hash: [u8; 32]) -> Option<Idempotency> {
     key.0.map(|key| Idempotency { key, request_hash })
 }
@@ -269,6 +297,11 @@ fn context<S>(app: &App, caller: &Caller<S>, source: Option<&str>) -> Result<Con
         return Err(Problem::invalid("/source", "1 to 40 lower-case letters, digits, hyphens, dots or underscores"));
     }
     Ok(app.engine.context(caller.space, &caller.key_id.to_string(), source))
+}
+
+/// When something happened that the caller tells of.
+pub(crate) fn happened(field: &str, at: Option<Timestamp>, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
+    at.map(|at| at.happened_by(now)).transpose().map_err(|invalid| Problem::invalid(field, invalid.expected))
 }
 
 /// A name that may be left out; never more than a line.

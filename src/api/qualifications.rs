@@ -1,12 +1,12 @@
 //! `/v1/qualifications`: qualify a lead, named in whichever way you know it.
 
-use super::{Done, external_id, note, write};
+use super::{Done, external_id, happened, note, write, write_many};
 use crate::{
     engine::{
         qualify::{Answer, LeadKey, Qualify, Unqualify},
         work::Act,
     },
-    http::{App, Body, BodyOrForm, Caller, IdempotencyKey, Json, Problem, Report, Routes, routes},
+    http::{App, Body, BodyOrForm, Caller, IdempotencyKey, Problem, Report, Routes, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -39,6 +39,7 @@ struct NewQualification {
     qualified: bool,
     /// The id of the event in your system: told twice, it counts once.
     external_id: Option<String>,
+    /// Now where absent; not more than a day in the future.
     occurred_at: Option<Timestamp>,
     #[schema(max_length = 1000)]
     note: Option<String>,
@@ -87,11 +88,12 @@ impl Act for Either {
 }
 
 impl NewQualification {
-    fn act(self) -> Result<Either, Problem> {
+    fn act(self, now: Timestamp) -> Result<Either, Problem> {
         let lead = lead_key(self.lead_id, self.code, self.email, self.coupon, self.lead_external_id)?;
         let note = note(self.note)?;
+        let occurred_at = happened("/occurred_at", self.occurred_at, now)?;
         Ok(if self.qualified {
-            Either::Qualify(Qualify { lead, campaign: self.campaign_id, external_id: external_id(self.external_id)?, occurred_at: self.occurred_at, note })
+            Either::Qualify(Qualify { lead, campaign: self.campaign_id, external_id: external_id(self.external_id)?, occurred_at, note })
         } else {
             Either::Unqualify(Unqualify { lead, campaign: self.campaign_id, note })
         })
@@ -108,7 +110,7 @@ impl NewQualification {
     request_body(content((NewQualification = "application/json"), (NewQualification = "application/x-www-form-urlencoded"))))]
 async fn create(State(app): State<App>, caller: Caller<Report>, key: IdempotencyKey, body: BodyOrForm<NewQualification>) -> Result<Done<Answer>, Problem> {
     let source = body.value.source.clone();
-    write(&app, &caller, source.as_deref(), key, body.raw_hash, body.value.act()?, |answer| (StatusCode::OK, answer)).await
+    write(&app, &caller, source.as_deref(), key, body.raw_hash, body.value.act(app.engine.now(caller.space))?, |answer| (StatusCode::OK, answer)).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -138,21 +140,24 @@ pub struct ItemResults {
 /// Qualify many leads
 ///
 /// Up to 100 at once; each is decided by itself, and one that fails stops no other. Give
-/// each an `external_id` to make sending the batch again harmless.
-#[utoipa::path(post, path = "/v1/qualifications/batch", tag = "qualifications", request_body = NewQualifications, extensions(("x-goodword-unkeyed" = json!(true))))]
-async fn batch(State(app): State<App>, caller: Caller<Report>, body: Body<NewQualifications>) -> Result<Json<ItemResults>, Problem> {
+/// each an `external_id` to make sending it in another batch harmless.
+#[utoipa::path(post, path = "/v1/qualifications/batch", tag = "qualifications", request_body = NewQualifications)]
+async fn batch(State(app): State<App>, caller: Caller<Report>, key: IdempotencyKey, body: Body<NewQualifications>) -> Result<Done<ItemResults>, Problem> {
     if !(1..=100).contains(&body.value.qualifications.len()) {
         return Err(Problem::invalid("/qualifications", "1 to 100 qualifications"));
     }
     let one = async |new: NewQualification| -> Result<Answer, Problem> {
         let context = super::context(&app, &caller, new.source.as_deref())?;
-        Ok(app.engine.run(context, new.act()?).await?)
+        Ok(app.engine.run(context, new.act(app.engine.now(caller.space))?).await?)
     };
-    // At the same time, so that they share a commit.
-    let answers = futures_util::future::join_all(body.value.qualifications.into_iter().map(one)).await;
     let result = |(index, answer): (usize, Result<Answer, Problem>)| match answer {
         Ok(answer) => ItemResult { index, answer: Some(answer), problem: None },
         Err(problem) => ItemResult { index, answer: None, problem: Some(problem.to_json()) },
     };
-    Ok(Json(ItemResults { data: answers.into_iter().enumerate().map(result).collect() }))
+    let all = async {
+        // At the same time, so that they share a commit.
+        let answers = futures_util::future::join_all(body.value.qualifications.into_iter().map(one)).await;
+        Ok(ItemResults { data: answers.into_iter().enumerate().map(result).collect() })
+    };
+    write_many(&app, &caller, key, body.raw_hash, all).await
 }

@@ -1,12 +1,11 @@
 //! `/v1/reward-definitions`: what a campaign promises. They are part of the campaign's
 //! versioned configuration: each change makes a new version of it.
 
-use super::{Configures, Done, List, MakesConfigured};
+use super::{Configures, Done, List, MakesConfigured, Order, page};
 use crate::{
     engine::{
         Error,
-        campaign::{self, AddCoupons, CampaignFilter, Change, CouponPool, Edit},
-        list::{LIMIT_MAX, Listing, Page},
+        campaign::{self, AddCoupons, Change, CouponPool, DefinitionFilter, Edit},
     },
     http::{App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Routes, Versioned, Write, extract::read_value, routes},
 };
@@ -42,6 +41,10 @@ fn pick(campaign: &campaign::Campaign, id: RewardDefinitionId) -> Result<Definit
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct DefinitionList {
+    #[param(minimum = 1, maximum = 250, default = 25)]
+    limit: Option<usize>,
+    cursor: Option<String>,
+    order: Option<Order>,
     campaign_id: Option<CampaignId>,
     /// Part of the name.
     search: Option<String>,
@@ -49,31 +52,14 @@ struct DefinitionList {
 
 /// List reward definitions
 ///
-/// Of one campaign, or of all; at most 50 for each of the newest 250 campaigns.
+/// Of one campaign, or of all.
 #[utoipa::path(get, path = "/v1/reward-definitions", tag = "reward definitions", params(DefinitionList))]
 async fn list(State(app): State<App>, caller: Caller<Read>, Query(query): Query<DefinitionList>) -> Result<Json<List<DefinitionView>>, Problem> {
+    let page = page(query.limit, query.cursor.as_deref(), query.order, None, None)?;
+    let filter = DefinitionFilter { campaign: query.campaign_id, search: query.search };
     let (space, shared) = (caller.space, app.engine.shared_arc());
-    let campaigns = app
-        .engine
-        .read(move |tx| {
-            Box::pin(async move {
-                match query.campaign_id {
-                    Some(id) => Ok(vec![campaign::get(tx, &shared, space, id).await?]),
-                    None => Ok(campaign::list(tx, &shared, space, &CampaignFilter::default(), &Page { limit: LIMIT_MAX, ..Page::default() }).await?.data),
-                }
-            })
-        })
-        .await?;
-    let search = query.search.map(|search| search.to_lowercase());
-    let mut data = Vec::new();
-    for campaign in &campaigns {
-        for definition in &campaign.configuration.rewards {
-            if search.as_ref().is_none_or(|search| definition.terms.name.as_str().to_lowercase().contains(search)) {
-                data.push(DefinitionView { campaign_id: campaign.id, version: campaign.version, definition: definition.clone() });
-            }
-        }
-    }
-    Ok(Json(Listing { data, next: None }.into()))
+    let found = app.engine.read(move |tx| Box::pin(async move { campaign::definitions(tx, &shared, space, &filter, &page).await })).await?;
+    Ok(Json(found.try_map(|(campaign, id)| pick(&campaign, id))?.into()))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

@@ -1,6 +1,6 @@
 //! `/v1/rewards`: what fell due, and what becomes of it.
 
-use super::{Done, List, Order, note, page, write};
+use super::{Done, List, Order, note, page, write, write_many};
 use crate::{
     engine::{
         reward::{self, Decide, RewardFilter, SetBasis},
@@ -323,8 +323,8 @@ pub struct BulkResults {
 /// Do one thing to many rewards
 ///
 /// Up to 100; each by itself. Sending it again is harmless: what is done is done.
-#[utoipa::path(post, path = "/v1/rewards/actions", tag = "rewards", request_body = Bulk, extensions(("x-goodword-unkeyed" = json!(true))))]
-async fn bulk(State(app): State<App>, caller: Caller<Rewards>, body: Body<Bulk>) -> Result<Json<BulkResults>, Problem> {
+#[utoipa::path(post, path = "/v1/rewards/actions", tag = "rewards", request_body = Bulk)]
+async fn bulk(State(app): State<App>, caller: Caller<Rewards>, key: IdempotencyKey, body: Body<Bulk>) -> Result<Done<BulkResults>, Problem> {
     let Bulk { action, ids, note: remark } = body.value;
     let remark = note(remark)?;
     if !(1..=100).contains(&ids.len()) {
@@ -334,15 +334,15 @@ async fn bulk(State(app): State<App>, caller: Caller<Rewards>, body: Body<Bulk>)
         let decide = Decide { reward: id, action, note: remark.clone(), amount_minor: None };
         Ok(app.engine.run(super::context(&app, &caller, None)?, decide).await?)
     };
-    let outcomes = futures_util::future::join_all(ids.iter().map(|&id| one(id))).await;
-    let data: Vec<BulkResult> = ids
-        .into_iter()
-        .zip(outcomes)
-        .map(|(id, outcome)| match outcome {
-            Ok(reward) => BulkResult { id, reward: Some(reward), problem: None },
-            Err(problem) => BulkResult { id, reward: None, problem: Some(problem.to_json()) },
-        })
-        .collect();
-    let done = data.iter().filter(|result| result.reward.is_some()).count();
-    Ok(Json(BulkResults { done, failed: data.len() - done, data }))
+    let result = |(id, outcome): (RewardId, Result<Reward, Problem>)| match outcome {
+        Ok(reward) => BulkResult { id, reward: Some(reward), problem: None },
+        Err(problem) => BulkResult { id, reward: None, problem: Some(problem.to_json()) },
+    };
+    let all = async {
+        let outcomes = futures_util::future::join_all(ids.iter().map(|&id| one(id))).await;
+        let data: Vec<BulkResult> = ids.into_iter().zip(outcomes).map(result).collect();
+        let done = data.iter().filter(|result| result.reward.is_some()).count();
+        Ok(BulkResults { done, failed: data.len() - done, data })
+    };
+    write_many(&app, &caller, key, body.raw_hash, all).await
 }

@@ -47,7 +47,7 @@ struct SignalList {
     reason: Option<Reason>,
     campaign_id: Option<CampaignId>,
     lead_id: Option<LeadId>,
-    /// Signals about the referrer, and about everybody whom they referred.
+    /// Signals about the referrer, about everybody whom they referred, and joins with their link that were refused.
     referrer_id: Option<ReferrerId>,
     source: Option<String>,
 }

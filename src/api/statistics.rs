@@ -34,13 +34,20 @@ struct Range {
     to: Option<Timestamp>,
 }
 
+fn scope(campaign: Option<CampaignId>, from: Option<Timestamp>, to: Option<Timestamp>) -> Result<Scope, Problem> {
+    match (from, to) {
+        (Some(first), Some(last)) if last.day() < first.day() => Err(Problem::invalid("to", "a day that is not before `from`")),
+        _ => Ok(Scope { campaign, from, to }),
+    }
+}
+
 /// Get the funnel
 ///
 /// From visit to lead to qualified to rewarded. Amounts are per currency.
 #[utoipa::path(get, path = "/v1/statistics", tag = "statistics", params(Range))]
 async fn overview(State(app): State<App>, caller: Caller<Read>, Query(query): Query<Range>) -> Result<Json<Overview>, Problem> {
     app.engine.catch_up_statistics().await?;
-    let (space, scope) = (caller.space, Scope { campaign: query.campaign_id, from: query.from, to: query.to });
+    let (space, scope) = (caller.space, scope(query.campaign_id, query.from, query.to)?);
     let funnel = app.engine.read(move |tx| Box::pin(async move { statistics::funnel(tx, space, &scope).await })).await?;
     Ok(Json(Overview { campaign_id: query.campaign_id, from: query.from, to: query.to, funnel }))
 }
@@ -77,7 +84,7 @@ pub struct Groups {
 async fn series(State(app): State<App>, caller: Caller<Read>, Query(query): Query<Grouped>) -> Result<Json<Groups>, Problem> {
     app.engine.catch_up_statistics().await?;
     let by = query.by.unwrap_or(GroupBy::Day);
-    let (space, scope) = (caller.space, Scope { campaign: query.campaign_id, from: query.from, to: query.to });
+    let (space, scope) = (caller.space, scope(query.campaign_id, query.from, query.to)?);
     let data = app.engine.read(move |tx| Box::pin(async move { statistics::groups(tx, space, &scope, by).await })).await?;
     Ok(Json(Groups { by, data }))
 }

@@ -125,6 +125,10 @@ impl From<engine::Error> for Refusal {
                 Self::field("request", format!("{detail} {next}").trim_end())
             }
             engine::Error::IdempotencyErased => Self::field("Idempotency-Key", "The request was carried out; the person of its answer was erased since."),
+            engine::Error::SecretWasShown { made } => {
+                Self::field("Idempotency-Key", format!("The request was carried out and made {made}; its secret was shown then."))
+            }
+            engine::Error::IdempotencyUnderWay => Self::field("Idempotency-Key", "The request of this key is still under way."),
             engine::Error::IdempotencyReuse => Self::field("Idempotency-Key", "The key was used for another request."),
             other => Problem::from(other).into(),
         }

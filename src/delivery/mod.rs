@@ -31,7 +31,7 @@ pub use meter::Meter;
 use crate::engine::{
     Engine, Error, Result, Space, campaign,
     delivery::{self, Claim, Claimed, Clamp, LEASE, Record, Release, Skip, SkipTaken, StepReplay, Taken, Tried, Want},
-    door::{Handed, Place},
+    door::{Handed, Seat},
     endpoint::{DISABLE_AFTER_MS, Endpoint, EndpointStatus, Failing, Gone, Recovered, Shape, SkipReason, WARN_AFTER_MS},
     feed::Event,
     number, random_bytes,
@@ -342,7 +342,7 @@ impl Loop {
 
     /// Hands on what was taken as it was written.
     async fn take(&mut self, handed: impl Iterator<Item = Handed>) -> Result<()> {
-        let mut all: HashMap<Uuid, (Vec<Job>, Vec<Place>)> = HashMap::new();
+        let mut all: HashMap<Uuid, (Vec<Job>, Vec<Seat>)> = HashMap::new();
         for Handed { event, taken, at } in handed {
             let workspace = self.station.engine.workspace_of(event.space).await?;
             let (id, id_text): (_, Arc<str>) = (event.id, event.id.to_string().into());
@@ -355,13 +355,13 @@ impl Loop {
             };
             let age = Duration::from_millis((self.now().ms() - at.ms()).max(0) as u64);
             let until = Instant::now() + LEASE.saturating_sub(age);
-            for (claimed, place) in taken {
-                let (jobs, places) = all.entry(claimed.endpoint).or_default();
+            for (claimed, seat) in taken {
+                let (jobs, seats) = all.entry(claimed.endpoint).or_default();
                 jobs.push(Job { id: id_text.clone(), body: body.clone(), until, claimed });
-                places.push(place);
+                seats.push(seat);
             }
         }
-        for (id, (jobs, places)) in all {
+        for (id, (jobs, seats)) in all {
             match self.lane(id).await? {
                 Ok(lane) => lane.take(jobs, &self.station),
                 Err(reason) => {
@@ -369,7 +369,7 @@ impl Loop {
                     self.station.engine.store().write(SkipTaken { taken, reason, node: self.station.node, now: self.now() }).await?;
                 }
             }
-            drop(places);
+            drop(seats);
         }
         Ok(())
     }

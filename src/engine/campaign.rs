@@ -19,7 +19,7 @@ use goodword_core::{
 use goodword_store::{self as store, Arg, Row, Tx};
 use serde_json::json;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, RwLock},
 };
 use uuid::Uuid;
@@ -247,6 +247,61 @@ pub async fn of_definition(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: R
             None => return Err(Error::NotFound { what: "reward definition" }),
         }
     }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct DefinitionFilter {
+    pub campaign: Option<CampaignId>,
+    /// Part of the name.
+    pub search: Option<String>,
+}
+
+/// The reward definitions of current configurations, each with its campaign, in the order in which they were made.
+pub async fn definitions(
+    tx: &mut Tx<'_>,
+    shared: &Shared,
+    space: Space,
+    filter: &DefinitionFilter,
+    page: &super::list::Page,
+) -> Result<super::list::Listing<(Arc<Campaign>, RewardDefinitionId)>> {
+    let mut campaigns = HashMap::new();
+    if let Some(id) = filter.campaign {
+        campaigns.insert(id, Some(Arc::new(get(tx, shared, space, id).await?)));
+    }
+    let search = filter.search.as_ref().map(|search| search.to_lowercase());
+    let mut found = Vec::new();
+    let mut rows_page = super::list::Page { limit: super::list::LIMIT_MAX, ..page.clone() };
+    loop {
+        // Numbers stay when a definition goes, or its campaign: these rows are passed over.
+        let mut query = super::list::Query::new("SELECT number, definition_id, campaign_id FROM definition_numbers", space);
+        if let Some(id) = filter.campaign {
+            query.and_id("campaign_id =", id.uuid());
+        }
+        let read = |row: &Row<'_>| Ok((row.get::<i64>(0)?, RewardDefinitionId::from_uuid(row.get(1)?), CampaignId::from_uuid(row.get(2)?)));
+        let rows = query.page_by_number(tx, &rows_page, "number", read, |row| row.0).await?;
+        for (number, id, of) in rows.data {
+            if let Entry::Vacant(unknown) = campaigns.entry(of) {
+                unknown.insert(match get(tx, shared, space, of).await {
+                    Ok(campaign) => Some(Arc::new(campaign)),
+                    Err(Error::NotFound { .. }) => None,
+                    Err(error) => return Err(error),
+                });
+            }
+            let Some(Some(campaign)) = campaigns.get(&of) else { continue };
+            let Some(definition) = campaign.configuration.reward(id) else { continue };
+            if search.as_ref().is_none_or(|search| definition.terms.name.as_str().to_lowercase().contains(search)) {
+                found.push((number, (campaign.clone(), id)));
+            }
+        }
+        if found.len() > page.limit || rows.next.is_none() {
+            break;
+        }
+        rows_page.after = rows.next;
+    }
+    let more = found.len() > page.limit;
+    found.truncate(page.limit);
+    let next = found.last().filter(|_| more).map(|(number, _)| super::list::Cursor { order: *number, id: Uuid::nil() });
+    Ok(super::list::Listing { data: found.into_iter().map(|(_, definition)| definition).collect(), next })
 }
 
 #[derive(Debug, Clone, Default)]

@@ -29,17 +29,17 @@ impl Door {
         self.room.store(room, Ordering::Release);
     }
 
-    fn enter(self: &Arc<Self>) -> Option<Place> {
+    fn enter(self: &Arc<Self>) -> Option<Seat> {
         let room = self.room.load(Ordering::Acquire);
         let one_more = |taken| (taken < room).then_some(taken + 1);
-        self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok().map(|_| Place(self.clone()))
+        self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok().map(|_| Seat(self.clone()))
     }
 }
 
 /// Room that a delivery has which is on its way, whatever becomes of it.
-pub struct Place(Arc<Door>);
+pub struct Seat(Arc<Door>);
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::AcqRel);
     }
@@ -48,7 +48,7 @@ impl Drop for Place {
 /// An event, and the deliveries of it that were taken.
 pub struct Handed {
     pub event: Told,
-    pub taken: Vec<(Claimed, Place)>,
+    pub taken: Vec<(Claimed, Seat)>,
     /// When they were, by the clock outside.
     pub at: Timestamp,
 }
@@ -86,7 +86,7 @@ impl Doors {
     }
 
     /// Room for one delivery to an endpoint, and the node that has it.
-    pub(super) fn enter(&self, endpoint: Uuid) -> Option<(Uuid, Place)> {
+    pub(super) fn enter(&self, endpoint: Uuid) -> Option<(Uuid, Seat)> {
         let open = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let (node, _) = open.to.as_ref().filter(|(_, to)| !to.is_closed())?;
         Some((*node, open.doors.get(&endpoint)?.enter()?))

@@ -15,7 +15,7 @@ use super::{
     random_bytes, sample,
     vault::{Place, Vault, sealed},
     view,
-    work::{Act, Work},
+    work::{Act, Secrecy, Work},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use goodword_core::{
@@ -745,6 +745,7 @@ pub struct Created {
 
 impl Act for Create {
     type Output = Created;
+    const SECRECY: Secrecy = Secrecy::Sealed;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Created> {
         self.terms.check()?;
@@ -908,6 +909,7 @@ pub struct RotateSecret {
 
 impl Act for RotateSecret {
     type Output = Created;
+    const SECRECY: Secrecy = Secrecy::Sealed;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Created> {
         if self.overlap_hours > OVERLAP_HOURS_MAX {

@@ -24,6 +24,12 @@ pub enum Error {
     /// The request of this key was carried out; its answer went with the person that it told of.
     #[error("the answer to this idempotency key was erased")]
     IdempotencyErased,
+    /// The request of this key was carried out; its answer showed a secret that cannot be shown again.
+    #[error("the secret of {made} was shown when it was made")]
+    SecretWasShown { made: String },
+    /// The request of this key is being carried out.
+    #[error("the request of this idempotency key is still under way")]
+    IdempotencyUnderWay,
     /// The version that was named in If-Match is not the current one.
     #[error("the version has changed: it is {current}")]
     VersionChanged { current: i64 },

@@ -9,7 +9,7 @@ use super::{
     list::{Cursor, Listing, Page, Query},
     qualify::{Convert, LeadKey},
     signal,
-    work::{Act, Context, Work},
+    work::{Act, Context, Secrecy, Work},
     workspace,
 };
 use goodword_core::{
@@ -78,6 +78,7 @@ pub struct Create {
 
 impl Act for Create {
     type Output = Hook;
+    const SECRECY: Secrecy = Secrecy::Hashed;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Hook> {
         let space = work.context.space;
@@ -470,7 +471,7 @@ impl Engine {
         let settle = async |state, detail: String, signal| {
             self.run(self.hook_context(space, hook), Settle { id, state, detail, signal }).await.map(|()| Fate::Settled(state))
         };
-        let mapped = match hook.mapping.apply(&payload) {
+        let mapped = match hook.mapping.apply(&payload).and_then(|mapped| mapped.happened_by(self.now(space))) {
             Ok(mapped) if mapped.names_a_lead() => mapped,
             Ok(_) => return settle(MessageState::Unmapped, "The mapping found no e-mail address, code, coupon or id in the payload.".into(), None).await,
             Err((field, invalid)) => return settle(MessageState::Unmapped, format!("{field}: expected {}.", invalid.expected), None).await,

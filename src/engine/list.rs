@@ -70,6 +70,10 @@ impl<T> Listing<T> {
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Listing<U> {
         Listing { data: self.data.into_iter().map(f).collect(), next: self.next }
     }
+
+    pub fn try_map<U, E>(self, f: impl FnMut(T) -> Result<U, E>) -> Result<Listing<U>, E> {
+        Ok(Listing { data: self.data.into_iter().map(f).collect::<Result<_, E>>()?, next: self.next })
+    }
 }
 
 /// A SELECT that grows by conditions; values only ever travel as arguments.

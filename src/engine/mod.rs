@@ -73,7 +73,7 @@ use std::{
 };
 use uuid::Uuid;
 use vault::Vault;
-use work::{Act, Change, Context, Idempotency, Keyed, Made, Reply};
+use work::{Act, Change, Claim, Conclude, Context, Idempotency, Keyed, Made, Reply};
 
 /// The schema's history. A number that was released is never changed again.
 pub const MIGRATIONS: &[Migration] = &[
@@ -331,6 +331,22 @@ impl Engine {
             Some(key) => self.run(context, Keyed { act, key, render }).await,
             None => render(self.run(context, act).await?),
         }
+    }
+
+    /// Does what takes many changes, and keeps the answer under the key of the request, where there is one.
+    pub async fn run_many_keyed<E: From<Error>>(
+        &self,
+        context: Context,
+        key: Option<Idempotency>,
+        changes: impl Future<Output = Result<Reply, E>>,
+    ) -> Result<Reply, E> {
+        let Some(key) = key else { return changes.await };
+        if let Some(reply) = self.run(context.clone(), Claim { key: key.clone() }).await? {
+            return Ok(reply);
+        }
+        let outcome = changes.await;
+        self.run(context, Conclude { key, reply: outcome.as_ref().ok().cloned() }).await?;
+        outcome
     }
 
     /// Asks a question in one snapshot.

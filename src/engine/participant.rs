@@ -701,7 +701,8 @@ impl Join {
                     lead = Some(lead_view(work.tx, work.shared, space, &participant, &campaign).await?);
                 }
             }
-            Outcome::Refused | Outcome::Recorded => {}
+            // Whoever it was did not become a lead: it is the referrer who asks what became of their link.
+            Outcome::Refused | Outcome::Recorded => signal.participant = Some(referrer.id),
         }
         work.record(&signal, &decision, Some(campaign.version)).await?;
         let created = decision.outcome == Outcome::Applied;
@@ -1137,7 +1138,7 @@ impl Act for Erase {
         work.tx.execute("UPDATE signals SET checks = '[]' WHERE space = $1 AND lower(checks) LIKE $2 ESCAPE '\\'", &[own[0], by_email[2]]).await?;
         for sql in [
             "UPDATE events SET body = '{\"erased\":true}' WHERE space = $1 AND (body LIKE $2 OR lower(body) LIKE $3 ESCAPE '\\')",
-            "UPDATE idempotency SET body = '{\"erased\":true}' WHERE space = $1 AND (body LIKE $2 OR lower(body) LIKE $3 ESCAPE '\\')",
+            "UPDATE idempotency SET body = '{\"erased\":true}' WHERE space = $1 AND (status = 0 OR body LIKE $2 OR lower(body) LIKE $3 ESCAPE '\\')",
         ] {
             work.tx.execute(sql, &[own[0], id_quoted.as_str().into(), by_email[2]]).await?;
         }

@@ -30,7 +30,7 @@ pub struct SignalView {
     pub campaign_id: Option<CampaignId>,
     /// The lead that it is about.
     pub lead_id: Option<LeadId>,
-    /// The referrer that it is about, or who referred the lead.
+    /// The referrer that it is about, who referred the lead, or whose link was used for a join that was refused.
     pub referrer_id: Option<ReferrerId>,
     pub occurred_at: Timestamp,
     pub received_at: Timestamp,
@@ -53,8 +53,9 @@ const SELECT: &str =
 impl SignalView {
     fn read(row: &Row<'_>) -> goodword_store::Result<Self> {
         let record = SignalRecord::read(row)?;
-        // Somebody may be both. What was done as a referrer says so.
-        let is_lead = row.get::<Option<bool>>(15)?.unwrap_or(false) && !record.kind.starts_with("referrer");
+        // Somebody may be both. What was done as a referrer says so, and so does a refused join with their link.
+        let refused_join = record.kind == "lead.add" && record.outcome == Outcome::Refused;
+        let is_lead = row.get::<Option<bool>>(15)?.unwrap_or(false) && !record.kind.starts_with("referrer") && !refused_join;
         let (lead, referrer) = if is_lead { (record.participant, row.get::<Option<Uuid>>(16)?) } else { (None, record.participant) };
         Ok(Self {
             id: record.id,
@@ -83,8 +84,9 @@ pub struct SignalFilter {
     pub outcome: Option<Outcome>,
     pub reason: Option<Reason>,
     pub campaign: Option<CampaignId>,
+    /// About this person. A refused join is kept with the referrer, and tells of somebody else.
     pub participant: Option<Uuid>,
-    /// About the referrer, or about somebody whom they referred.
+    /// About the referrer, about somebody whom they referred, or a join with their link that was refused.
     pub referrer: Option<ReferrerId>,
     pub source: Option<String>,
 }
@@ -115,7 +117,7 @@ pub async fn list(tx: &mut Tx<'_>, space: Space, filter: &SignalFilter, page: &P
         query.and_id("campaign_id =", id.uuid());
     }
     if let Some(id) = filter.participant {
-        query.and_id("participant_id =", id);
+        query.and_id("participant_id =", id).and("NOT (kind = 'lead.add' AND outcome = 'refused')");
     }
     if let Some(id) = filter.referrer {
         let own = "participant_id IN (SELECT $? UNION ALL SELECT p.id FROM participants p WHERE p.space = $1 AND p.referrer_id = $?)";

@@ -4,12 +4,15 @@
 use super::{
     Error, Result, Shared, Space,
     delivery::{Claimed, LEASE},
-    door::{Handed, Place},
+    door::{Handed, Seat},
     endpoint::{self, About, Endpoint, SkipReason},
     event::EventType,
     feed::{ERASED, Told},
-    sample, view,
+    sample,
+    vault::Place,
+    view,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use goodword_core::{
     campaign::ConversionKind,
     condition::{Condition, Subject, Verdict},
@@ -47,8 +50,20 @@ pub trait Act: Send + Sync + 'static {
     type Output: Send + 'static;
     /// As [`store::Command::MAY_SHARE`]; most changes are short.
     const MAY_SHARE: bool = true;
+    const SECRECY: Secrecy = Secrecy::Open;
 
     fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> impl Future<Output = Result<Self::Output>> + Send + 'a;
+}
+
+/// How an answer is kept under the key of its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrecy {
+    /// As it is: it shows nothing secret.
+    Open,
+    /// It shows a secret that lies sealed in the database, and lies there sealed as well.
+    Sealed,
+    /// It shows a secret of which only the hash is kept, and is not kept: the id of what was made is.
+    Hashed,
 }
 
 /// A rule's condition, and what it is asked about. Conditions are evaluated while no
@@ -113,7 +128,7 @@ struct Telling {
     definition: Option<RewardDefinitionId>,
     to: To,
     /// Deliveries of it that this node has taken.
-    taken: Vec<(Claimed, Place)>,
+    taken: Vec<(Claimed, Seat)>,
 }
 
 /// Which endpoints are told.
@@ -209,16 +224,19 @@ where
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Reply> {
         let key = &self.key;
         let space = work.context.space;
-        let sql = "SELECT request_hash, status, body FROM idempotency WHERE space = $1 AND key = $2";
-        let read = |row: &Row<'_>| Ok((row.get::<Vec<u8>>(0)?, Reply { status: row.get::<i64>(1)? as u16, body: row.get(2)?, replayed: true }));
-        if let Some((hash, reply)) = work.tx.fetch_one(sql, &[space.into(), key.key.as_str().into()], read).await? {
-            return match reply {
-                _ if hash != key.request_hash => Err(Error::IdempotencyReuse),
-                Reply { body, .. } if body == ERASED => Err(Error::IdempotencyErased),
-                reply => Ok(reply),
+        if let Some(reply) = kept(work, key).await? {
+            return match A::SECRECY {
+                Secrecy::Open => Ok(reply),
+                Secrecy::Sealed => Ok(Reply { body: unsealed(work, key, &reply.body)?, ..reply }),
+                Secrecy::Hashed => Err(Error::SecretWasShown { made: reply.body }),
             };
         }
         let reply = (self.render)(self.act.act(work).await?)?;
+        let body = match A::SECRECY {
+            Secrecy::Open => reply.body.clone(),
+            Secrecy::Sealed => sealed(work, key, &reply.body)?,
+            Secrecy::Hashed => id_in(&reply.body)?,
+        };
         work.tx
             .push(
                 "INSERT INTO idempotency (space, key, request_hash, status, body, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
@@ -227,12 +245,105 @@ where
                     key.key.as_str().into(),
                     Arg::Bytes(&key.request_hash),
                     i64::from(reply.status).into(),
-                    reply.body.as_str().into(),
+                    body.as_str().into(),
                     work.context.now.ms().into(),
                 ],
             )
             .await?;
         Ok(reply)
+    }
+}
+
+/// The answer that is kept under a key, if one is.
+async fn kept(work: &mut Work<'_, '_>, key: &Idempotency) -> Result<Option<Reply>> {
+    let sql = "SELECT request_hash, status, body FROM idempotency WHERE space = $1 AND key = $2";
+    let read = |row: &Row<'_>| Ok((row.get::<Vec<u8>>(0)?, Reply { status: row.get::<i64>(1)? as u16, body: row.get(2)?, replayed: true }));
+    match work.tx.fetch_one(sql, &[work.space().into(), key.key.as_str().into()], read).await? {
+        None => Ok(None),
+        Some((hash, _)) if hash != key.request_hash => Err(Error::IdempotencyReuse),
+        Some((_, reply)) if reply.status == UNDER_WAY => Err(Error::IdempotencyUnderWay),
+        Some((_, reply)) if reply.body == ERASED => Err(Error::IdempotencyErased),
+        Some((_, reply)) => Ok(Some(reply)),
+    }
+}
+
+/// The id of what an answer tells of.
+fn id_in(body: &str) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Made {
+        id: String,
+    }
+    let made: Made = serde_json::from_str(body).map_err(|error| Error::Store(store::Error::Database(error.to_string())))?;
+    Ok(made.id)
+}
+
+/// Where an answer with a secret is kept, which it can be opened at only.
+fn place(space: Space, key: &Idempotency) -> String {
+    format!("{}/{}", space.number(), key.key)
+}
+
+fn sealed(work: &Work<'_, '_>, key: &Idempotency, body: &str) -> Result<String> {
+    let id = place(work.space(), key);
+    Ok(BASE64.encode(work.shared.vault.seal(Place { column: "idempotency.body", id: &id }, body.as_bytes())?))
+}
+
+fn unsealed(work: &Work<'_, '_>, key: &Idempotency, body: &str) -> Result<String> {
+    let id = place(work.space(), key);
+    let bytes = work.shared.vault.open(Place { column: "idempotency.body", id: &id }, &BASE64.decode(body).unwrap_or_default())?;
+    String::from_utf8(bytes).map_err(|error| Error::Store(store::Error::Database(error.to_string())))
+}
+
+/// The status of a key whose request is being carried out: no answer has it.
+const UNDER_WAY: u16 = 0;
+/// A request that has held its key for longer has died with its process; those that make many changes take some
+/// seconds.
+const CLAIM_MS: i64 = 30_000;
+
+/// Claims the key of a request that makes many changes, each in its own transaction, or answers with what is kept
+/// under it. The claim spares a repeat that comes too early half an answer, and holds no promise: each of the
+/// changes can be made again without harm, so a claim that was left behind is simply taken over.
+pub(super) struct Claim {
+    pub key: Idempotency,
+}
+
+impl Act for Claim {
+    type Output = Option<Reply>;
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<Option<Reply>> {
+        let now = work.now();
+        let sql = "INSERT INTO idempotency (space, key, request_hash, status, body, created_at) VALUES ($1, $2, $3, 0, '', $4)
+             ON CONFLICT (space, key) DO UPDATE SET body = '', created_at = excluded.created_at
+             WHERE idempotency.status = 0 AND idempotency.created_at < $5 AND idempotency.request_hash = excluded.request_hash";
+        let args = [work.space().into(), self.key.key.as_str().into(), Arg::Bytes(&self.key.request_hash), now.ms().into(), (now.ms() - CLAIM_MS).into()];
+        if work.tx.execute(sql, &args).await? > 0 {
+            return Ok(None);
+        }
+        // Nothing is there when the other request has just failed: the next repeat carries it out.
+        kept(work, &self.key).await?.map(Some).ok_or(Error::IdempotencyUnderWay)
+    }
+}
+
+/// Keeps the answer of a request that claimed its key; gives the key back where there is none.
+pub(super) struct Conclude {
+    pub key: Idempotency,
+    pub reply: Option<Reply>,
+}
+
+impl Act for Conclude {
+    type Output = ();
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<()> {
+        let (space, key) = (work.space(), self.key.key.as_str());
+        // Whoever was erased meanwhile has marked the claim: the answer may tell of them.
+        let (sql, args) = match &self.reply {
+            Some(reply) => (
+                "UPDATE idempotency SET status = $3, body = $4 WHERE space = $1 AND key = $2 AND status = 0 AND body = ''",
+                vec![space.into(), key.into(), i64::from(reply.status).into(), reply.body.as_str().into()],
+            ),
+            None => ("DELETE FROM idempotency WHERE space = $1 AND key = $2 AND status = 0", vec![space.into(), key.into()]),
+        };
+        work.tx.push(sql, &args).await?;
+        Ok(())
     }
 }
 
@@ -477,7 +588,7 @@ impl Work<'_, '_> {
         let endpoints = self.shared.endpoints.of(self.tx, self.context.space).await?;
         let now = self.context.wall.ms();
         let mut rows: Vec<[Arg<'_>; 13]> = Vec::new();
-        let mut taken: Vec<Vec<(Claimed, Place)>> = Vec::with_capacity(self.told.len());
+        let mut taken: Vec<Vec<(Claimed, Seat)>> = Vec::with_capacity(self.told.len());
         for told in &self.told {
             let (event, mut taken_of_it) = (&told.event, Vec::new());
             let source = told.person_source.as_deref().unwrap_or(&self.context.source);
@@ -492,8 +603,8 @@ impl Work<'_, '_> {
             for endpoint in endpoints.iter().map(Arc::as_ref).filter(wanting).chain(one) {
                 let skipped = endpoint.status.skips();
                 let (id, to) = (endpoint::delivery_id(event.id, endpoint.id), endpoint.id.uuid());
-                let place = if skipped.is_none() && self.hands_over { self.shared.endpoints.doors.enter(to) } else { None };
-                let lease_by = place.as_ref().map(|(node, _)| *node);
+                let seat = if skipped.is_none() && self.hands_over { self.shared.endpoints.doors.enter(to) } else { None };
+                let lease_by = seat.as_ref().map(|(node, _)| *node);
                 let due_at = if lease_by.is_some() { now + LEASE.as_millis() as i64 } else { now };
                 rows.push([
                     self.context.space.into(),
@@ -510,8 +621,8 @@ impl Work<'_, '_> {
                     now.into(),
                     skipped.map(|_| now).into(),
                 ]);
-                if let Some((_, place)) = place {
-                    taken_of_it.push((Claimed { space: self.context.space, id, event: event.id, endpoint: to, attempts: 0 }, place));
+                if let Some((_, seat)) = seat {
+                    taken_of_it.push((Claimed { space: self.context.space, id, event: event.id, endpoint: to, attempts: 0 }, seat));
                 } else if skipped.is_none() && !self.ring.contains(&to) {
                     self.ring.push(to);
                 }

@@ -4,7 +4,7 @@ use super::{
     Error, Result, Space,
     access::{Access, Scope},
     list::{Listing, Page, Query},
-    work::{Act, Work},
+    work::{Act, Secrecy, Work},
 };
 use goodword_core::{
     decide::Decision,
@@ -183,6 +183,7 @@ pub struct CreateKey {
 
 impl Act for CreateKey {
     type Output = ApiKey;
+    const SECRECY: Secrecy = Secrecy::Hashed;
 
     async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<ApiKey> {
         if self.scopes.is_empty() {

@@ -29,8 +29,8 @@ const DESCRIPTION: &str = "\
 Goodword runs referral programs: people share links, friends join, companies report what the friends buy, rewards follow.
 
 JSON everywhere; times are RFC 3339 in UTC; ids say what they name (`lead_…`). In requests `null` and `\"\"` mean the same as leaving a field out, \
-and unknown fields and parameters are refused. A write takes an `Idempotency-Key` where it lists one: \
-not those that show a secret once, nor bulk actions, whose items have keys of their own. Lists are walked with `cursor`. \
+and unknown fields and parameters are refused. A write takes an `Idempotency-Key`: sent again with it, the same request gets the first answer, \
+or where that showed what is kept as a hash only, a 409 that names what was made. Lists are walked with `cursor`. \
 Errors are RFC 9457 problems that name the field, the reason and the next step.";
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];

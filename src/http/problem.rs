@@ -263,6 +263,16 @@ impl From<Error> for Problem {
                 Self::new(StatusCode::CONFLICT, "idempotency_answer_erased", "The first answer was erased", detail)
                     .next_step("Use a new key for a new request.")
             }
+            Error::SecretWasShown { made } => {
+                let detail = format!("The request was carried out and made {made}; its secret was in the first answer, and only its hash is kept.");
+                Self::new(StatusCode::CONFLICT, "secret_was_shown", "The secret was shown before", detail)
+                    .next_step(format!("If that answer was lost, delete {made} and make another with a new key."))
+            }
+            Error::IdempotencyUnderWay => {
+                let detail = "The request with this Idempotency-Key is being carried out; its answer is not there yet.";
+                Self::new(StatusCode::CONFLICT, "idempotency_under_way", "The request is still under way", detail)
+                    .next_step("Send it again in some seconds: it gets the answer to the first one.")
+            }
             Error::VersionChanged { current } => Self::version_changed(format!("The current version is \"v{current}\".")),
             Error::Unanswered(_) => Self::unavailable("The configuration changed while the request was being worked on."),
             Error::Store(store::Error::Unavailable(why)) => {
@@ -324,7 +334,11 @@ const ANSWERS: [(&str, &str, &str); 14] = [
     ("403", "Forbidden", "The API key lacks a scope."),
     ("404", "NotFound", "There is no such thing on this side of the workspace."),
     ("408", "TooSlow", "The body did not arrive in time."),
-    ("409", "Conflict", "The current state does not allow this, or the idempotency key was used for another request."),
+    (
+        "409",
+        "Conflict",
+        "The current state does not allow this; or the idempotency key was used for another request, or for one that is still under way or whose answer cannot be shown again.",
+    ),
     ("412", "VersionChanged", "If-Match names another version than the current one."),
     ("413", "TooLarge", "The body is too large."),
     ("415", "UnsupportedMediaType", "The body has a type that cannot be read here."),
@@ -397,6 +411,7 @@ mod tests {
             (Error::Conflict { reason: None, detail: "No.".into() }, 409, "conflict"),
             (Error::IdempotencyReuse, 409, "idempotency_key_reused"),
             (Error::IdempotencyErased, 409, "idempotency_answer_erased"),
+            (Error::IdempotencyUnderWay, 409, "idempotency_under_way"),
             (Error::VersionChanged { current: 3 }, 412, "version_changed"),
             (Error::Unanswered(Vec::new()), 503, "unavailable"),
             (Error::Store(store::Error::Unavailable("secret".into())), 503, "unavailable"),
@@ -410,6 +425,13 @@ mod tests {
             assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503);
             assert!(!body.to_string().contains("secret"), "{body}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_is_not_shown_again_belongs_to_something_that_is_named() {
+        let (response, body) = read(Error::SecretWasShown { made: "key_1".into() }.into()).await;
+        assert_eq!((response.status().as_u16(), &body["code"]), (409, &json!("secret_was_shown")));
+        assert!(["detail", "next_step"].iter().all(|member| body[member].as_str().unwrap().contains("key_1")), "{body}");
     }
 
     #[tokio::test]

@@ -141,7 +141,7 @@ impl<T: ToSchema> IntoResponses for Json<T> {
 
 impl<T: ToSchema> IntoResponses for Created<T> {
     fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
-        only("201", document::<T>("Created.").header("Location", header_doc("The path of what was created.")))
+        only("201", document::<T>("Created.").header("Location", location_doc()))
     }
 }
 
@@ -149,6 +149,11 @@ impl<T: ToSchema> IntoResponses for Versioned<T> {
     fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
         only("200", document::<T>("Done.").header("ETag", etag_doc()))
     }
+}
+
+/// Documents the address of what was made.
+pub fn location_doc() -> utoipa::openapi::Header {
+    header_doc("The path of what was created.")
 }
 
 /// Documents the ETag.

@@ -63,7 +63,7 @@ fn context(app: &App, caller: &Caller<Read>) -> Context {
 
 /// Says what would come of it, with a token; what moves no money is done at once.
 pub async fn preview(app: &App, caller: &Caller<Read>, tool: &Tool, arguments: Value) -> Result<Value, Problem> {
-    let step = Step::read(tool.name, arguments.clone())?;
+    let step = Step::read(tool.name, arguments.clone(), app.engine.now(caller.space))?;
     let (effect, _) = app.engine.rehearse(context(app, caller), step.clone()).await?;
     let Some(effect) = effect else {
         return Ok(app.engine.run(context(app, caller), AsStated { step, effect: None }).await?);
@@ -93,7 +93,7 @@ pub async fn confirm(app: &App, caller: &Caller<Read>, arguments: Confirm) -> Re
     if !caller.may(tool.scope) {
         return Err(Problem::forbidden(tool.scope));
     }
-    let step = Step::read(tool.name, promise.arguments)?;
+    let step = Step::read(tool.name, promise.arguments, app.engine.now(caller.space))?;
     Ok(app.engine.run(context(app, caller), AsStated { step, effect: Some(promise.effect) }).await?)
 }
 
@@ -151,9 +151,9 @@ struct ConversionStep {
 }
 
 impl Step {
-    fn read(tool: &str, arguments: Value) -> Result<Self, Problem> {
+    fn read(tool: &str, arguments: Value, now: Timestamp) -> Result<Self, Problem> {
         match tool {
-            "record_conversion" => read_value::<ConversionStep>(arguments)?.convert().map(Self::Conversion),
+            "record_conversion" => read_value::<ConversionStep>(arguments)?.convert(now).map(Self::Conversion),
             "preview_reward_action" => {
                 let RewardStep { reward_id: reward, action, note } = read_value(arguments)?;
                 Ok(Self::Reward(Decide { reward, action, note, amount_minor: None }))
@@ -164,7 +164,7 @@ impl Step {
 }
 
 impl ConversionStep {
-    fn convert(self) -> Result<Convert, Problem> {
+    fn convert(self, now: Timestamp) -> Result<Convert, Problem> {
         Ok(Convert {
             lead: lead_key(self.lead_id, self.code, self.email, self.coupon, None)?,
             campaign: self.campaign_id,
@@ -172,7 +172,7 @@ impl ConversionStep {
             kind: self.kind.unwrap_or(ConversionKind::Order),
             amount: money(None, self.amount.as_ref(), self.currency)?,
             goal: self.goal.map(Line::into_string),
-            occurred_at: self.occurred_at,
+            occurred_at: api::happened("/occurred_at", self.occurred_at, now)?,
             properties: properties(self.properties)?,
             replays: None,
         })

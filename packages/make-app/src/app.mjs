@@ -119,7 +119,8 @@ export const rpcs = {
   listCampaigns: rpc('List campaigns', '/campaigns/names', { pages: true, output: { label: '{{item.name}}', value: '{{item.id}}' } }),
   listRewardDefinitions: rpc('List reward definitions', '/reward-definitions', {
     params: [campaignId],
-    qs: { campaign_id: '{{parameters.campaignId}}' },
+    pages: true,
+    qs: { order: 'asc', campaign_id: '{{parameters.campaignId}}' },
     output: { label: '{{item.name}}', value: '{{item.id}}' },
   }),
   listSources: rpc('List sources', '/statistics/series', {

@@ -183,5 +183,25 @@ await tests.run('drop-downs and trigger ask what the API has', () => {
 	for (const name of ['url', 'event_types', 'campaign_id', 'person_source', 'reward_definition_id', 'source', 'description']) assert.ok(taken.includes(name), name);
 });
 
+// ---------------------------------------------------------------- the trigger's endpoint
+
+await tests.run('the endpoint is known again whatever spaces are between the sources', async () => {
+	const url = 'https://n8n.example/webhook';
+	const found = { status: 'active', campaign_id: null, person_source: 'form,trade-fair', reward_definition_id: null, event_types: ['lead.created'] };
+	const exists = (source) =>
+		new GoodwordTrigger().webhookMethods.default.checkExists.call({
+			getWorkflowStaticData: () => ({ endpointId: 'ep_1', secret, url }),
+			getNode: () => ({ parameters: { source } }),
+			getNodeParameter: (name) => ({ events: ['lead.created'], source })[name],
+			getNodeWebhookUrl: () => url,
+			getCredentials: () => ({ serverUrl: 'https://goodword.example' }),
+			helpers: { httpRequestWithAuthentication: () => ({ statusCode: 200, body: found }) },
+		});
+	assert.equal(await exists(' form , trade-fair'), true);
+	assert.equal(await exists('form,trade-fair'), true);
+	assert.equal(await exists('form'), false);
+	assert.equal(await exists(''), false);
+});
+
 console.log(`${tests.passed} passed, ${tests.failed} failed`);
 process.exit(tests.failed ? 1 : 0);

@@ -186,14 +186,16 @@ impl Reader {
         let mut unknown = Vec::new();
         for (i, name) in header.iter().enumerate() {
             match reader.target(name) {
-                Some(target) if target != Target::Ignored && reader.header.contains(&target) => return Err(format!("the column {name} is there twice")),
+                Some(target) if target != Target::Ignored && reader.header.contains(&target) => {
+                    return Err(format!("each column once, but {name} is there twice"));
+                }
                 Some(target) => reader.header.push(target),
                 None if name.is_empty() => unknown.push(format!("column {} (without a name)", i + 1)),
-                None => unknown.push(name.clone()),
+                None => unknown.push(reader.nearest(name).map_or_else(|| name.clone(), |near| format!("{name} (did you mean {near}?)"))),
             }
         }
         if !unknown.is_empty() {
-            return Err(format!("unknown columns: {}. Known are {}; the others can be ignored by name", unknown.join(", "), reader.names()));
+            return Err(format!("the columns {}, and others only where they are ignored by name; found {}", reader.names().join(", "), unknown.join(", ")));
         }
         let has = |known: Known| reader.header.contains(&Target::Known(known));
         let required: &[Known] = match kind {
@@ -203,7 +205,7 @@ impl Reader {
             Kind::Coupons => &[Known::Code],
         };
         if let Some(missing) = required.iter().find(|known| !has(**known)) {
-            return Err(format!("the column {} is missing", missing.name()));
+            return Err(format!("the column {}, which is missing", missing.name()));
         }
         if kind == Kind::Qualifications && KEYS.iter().filter(|key| has(**key)).count() != 1 {
             return Err("exactly one of the columns email, code, coupon, external_id and lead_id, which says who is qualified".to_owned());
@@ -212,9 +214,18 @@ impl Reader {
     }
 
     /// The names that a column can have.
-    fn names(&self) -> String {
+    fn names(&self) -> Vec<String> {
         let own = self.fields.iter().map(|field| if is_taken(self.kind, &field.key) { format!("fields.{}", field.key) } else { field.key.clone() });
-        known(self.kind).iter().map(|known| known.name().to_owned()).chain(own).collect::<Vec<_>>().join(", ")
+        known(self.kind).iter().map(|known| known.name().to_owned()).chain(own).collect()
+    }
+
+    /// The name that was meant, where the spelling differs by a letter or two.
+    fn nearest(&self, name: &str) -> Option<String> {
+        let plain = |name: &str| name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<Vec<_>>();
+        let written = plain(name);
+        let distance = |known: &String| edits(&written, &plain(known));
+        let most = usize::from(written.len() > 2) + usize::from(written.len() > 4);
+        self.names().into_iter().min_by_key(distance).filter(|near| distance(near) <= most)
     }
 
     fn target(&self, name: &str) -> Option<Target> {
@@ -260,7 +271,7 @@ impl Reader {
                             draft.texts[Known::Referrer as usize] = named.map(Cow::Borrowed);
                         }
                         _ => match self.target(name) {
-                            None => return Err(format!("{name}: there is no such column; known are {}", self.names())),
+                            None => return Err(format!("{name}: there is no such column; known are {}", self.names().join(", "))),
                             Some(Target::Ignored) => {}
                             Some(Target::Known(known)) => draft.texts[known as usize] = text(name, value)?,
                             Some(Target::Field(i)) => {
@@ -378,6 +389,20 @@ impl Reader {
             at => Ok(at.map(|at| at.min(self.now))),
         }
     }
+}
+
+/// How many letters must be changed, added or left out to make one word of the other.
+fn edits(a: &[char], b: &[char]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
 }
 
 /// The code, e-mail address or id of a referrer.

@@ -126,12 +126,12 @@ pub enum Rows<R> {
 }
 
 impl<R: Read> Rows<R> {
-    /// Reads the header of a CSV file. Semicolons and tabs separate as well as commas do: the header says which.
+    /// Reads the header of a CSV file; fails with what was expected instead. Semicolons and tabs separate as well as commas do: the header says which.
     pub fn open(format: Format, input: R) -> Result<Self, String> {
         let mut input = BufReader::with_capacity(READ_AHEAD, input);
         let start = input.fill_buf().map_err(|error| error.to_string())?;
         if start.starts_with(&[0xFF, 0xFE]) || start.starts_with(&[0xFE, 0xFF]) {
-            return Err("the file is UTF-16; save it as UTF-8".to_owned());
+            return Err("UTF-8, but the file is UTF-16".to_owned());
         }
         let bom = if start.starts_with("\u{feff}".as_bytes()) { 3 } else { 0 };
         if format == Format::JsonLines {
@@ -149,16 +149,16 @@ impl<R: Read> Rows<R> {
         let mut reader = csv::ReaderBuilder::new().delimiter(separator).flexible(true).has_headers(false).buffer_capacity(READ_AHEAD).from_reader(bounded);
         let mut record = ByteRecord::new();
         if !reader.read_byte_record(&mut record).map_err(|error| error.to_string())? {
-            return Err("the file is empty; its first line must name the columns".to_owned());
+            return Err("a first line that names the columns, but the file is empty".to_owned());
         }
         if is_open(&reader) {
-            return Err(format!("the header has {UNCLOSED}"));
+            return Err(format!("a header without {UNCLOSED}"));
         }
         if record.len() > COLUMNS_MAX {
             return Err(format!("at most {COLUMNS_MAX} columns, but the header names {}", record.len()));
         }
         let header: Option<Vec<String>> = record.iter().map(|cell| std::str::from_utf8(cell).ok().map(|name| name.trim().to_owned())).collect();
-        let header = header.ok_or("the header is not UTF-8; save the file as UTF-8")?;
+        let header = header.ok_or("UTF-8, but the header is not")?;
         since.store(0, Relaxed);
         Ok(Self::Csv { reader: Box::new(reader), since, header, record, crlf })
     }

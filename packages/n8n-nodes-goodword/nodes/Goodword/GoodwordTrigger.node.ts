@@ -36,6 +36,10 @@ function wanted(this: IHookFunctions) {
 	};
 }
 
+/** Sources as the server keeps them: without the spaces around each. */
+const asKept = (sources: string | null) =>
+	sources && sources.split(',').map((source) => source.trim()).join(',');
+
 const sorted = (types: unknown) => JSON.stringify([...((types ?? []) as string[])].sort());
 
 export class GoodwordTrigger implements INodeType {
@@ -113,7 +117,7 @@ export class GoodwordTrigger implements INodeType {
 					(found.status === 'active' || found.status === 'failing') &&
 					kept.url === want.url &&
 					(found.campaign_id ?? null) === want.campaign_id &&
-					(found.person_source ?? null) === want.person_source &&
+					(found.person_source ?? null) === asKept(want.person_source) &&
 					(found.reward_definition_id ?? null) === want.reward_definition_id &&
 					sorted(found.event_types) === sorted(want.event_types)
 				);

@@ -89,8 +89,9 @@ export async function getRewards(
 export async function getRewardDefinitions(
 	this: ILoadOptionsFunctions,
 	filter?: string,
+	cursor?: string,
 ): Promise<INodeListSearchResult> {
-	const qs = { ...(filter ? { search: filter } : {}), ...chosenCampaign.call(this) };
+	const qs = { ...query(filter, cursor), order: 'asc', ...chosenCampaign.call(this) };
 	return await page.call(this, '/reward-definitions', named, qs);
 }
 
