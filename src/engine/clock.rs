@@ -6,6 +6,7 @@
 use super::{Engine, Error, Result, campaign, delivery, reward, visit, work::IDEMPOTENCY_DAYS, workspace};
 use goodword_core::time::{DAY_MS, Timestamp};
 use goodword_store::{Command, Tx};
+use tokio::sync::watch;
 
 /// Rewards that are looked at in one round of a side.
 const HOLDS_PER_ROUND: i64 = 500;
@@ -49,9 +50,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs until the engine is dropped: the clock, the statistics, and what other nodes
-    /// have changed. A failure is logged and tried again; nothing here is lost by it.
-    pub async fn run_background(self, visit_ip_days: u32, delivery_days: u32, mut stop: tokio::sync::watch::Receiver<bool>) {
+    /// Runs until told to stop: the clock, the statistics, and what other nodes have changed.
+    /// A failure is logged and tried again; nothing here is lost by it.
+    pub async fn run_background(self, visit_ip_days: u32, delivery_days: u32, stop: watch::Receiver<bool>) {
+        tokio::join!(self.keep_time(visit_ip_days, delivery_days, stop.clone()), self.keep_adding_up(stop));
+    }
+
+    async fn keep_time(&self, visit_ip_days: u32, delivery_days: u32, mut stop: watch::Receiver<bool>) {
         let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut seconds = 0u64;
@@ -63,7 +68,6 @@ impl Engine {
             seconds += 1;
             log(self.refresh().await, "refresh");
             log(self.tick().await.map(drop), "tick");
-            log(self.catch_up_statistics().await, "statistics");
             log(self.decide_waiting_messages().await, "inbound messages");
             if seconds.is_multiple_of(60) {
                 log(self.remember_used_keys().await, "used keys");

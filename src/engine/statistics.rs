@@ -12,7 +12,11 @@ use goodword_core::{
 };
 use goodword_store::{self as store, Arg, Command, Row, Tx};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -124,6 +128,9 @@ const VISITS: &str = "statistics.visits";
 /// Events, and visits, of one batch at most: their sums hold SQLite's writer for two milliseconds each.
 const EVENTS_MAX: i64 = 250;
 const VISITS_MAX: i64 = 1_000;
+/// Until it is looked again whether something is to be added up: soon where something was, and later where nothing.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+const QUIET_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where a consumer stands.
 async fn position(tx: &mut Tx<'_>, name: &'static str) -> Result<Position> {
@@ -320,15 +327,41 @@ impl Engine {
     pub async fn catch_up_statistics(&self) -> Result<()> {
         // One at a time on this node; who waits finds most of the work done.
         let _turn = self.statistics_turn().lock().await;
+        while self.add_up().await? == Some(true) {}
+        Ok(())
+    }
+
+    /// Adds up the next batch. Answers whether there is more behind it; `None` where there was nothing.
+    async fn add_up(&self) -> Result<Option<bool>> {
+        let batch = self.read(|tx| Box::pin(Batch::read(tx))).await?;
+        if batch.is_empty() {
+            return Ok(None);
+        }
+        let more = batch.more();
+        self.store().write(Add { batch, now: self.wall() }).await?;
+        Ok(Some(more))
+    }
+
+    /// Adds up what happens until told to stop: in small portions with a pause as long between them, for what is done
+    /// in one go each second is what a hundredth of all requests would wait for.
+    pub(super) async fn keep_adding_up(&self, mut stop: watch::Receiver<bool>) {
         loop {
-            let batch = self.read(|tx| Box::pin(Batch::read(tx))).await?;
-            if batch.is_empty() {
-                return Ok(());
-            }
-            let more = batch.more();
-            self.store().write(Add { batch, now: self.wall() }).await?;
-            if !more {
-                return Ok(());
+            let begun = Instant::now();
+            let turn = self.statistics_turn().lock().await;
+            let outcome = self.add_up().await;
+            drop(turn);
+            let pause = match outcome {
+                Ok(Some(true)) => begun.elapsed(),
+                Ok(Some(false)) => BUSY_PAUSE,
+                Ok(None) => QUIET_PAUSE,
+                Err(error) => {
+                    tracing::warn!(%error, "statistics failed, trying again");
+                    QUIET_PAUSE
+                }
+            };
+            tokio::select! {
+                _ = stop.changed() => return,
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
