@@ -315,6 +315,7 @@ impl Engine {
     async fn made<T>(&self, made: Made<T>) -> Result<T> {
         if made.endpoints_changed {
             self.refresh_endpoints().await?;
+            self.0.shared.endpoints.ring(made.ring);
         }
         Ok(made.output)
     }

@@ -142,7 +142,7 @@ enum To {
 /// What a change leaves to be done after its commit.
 pub(super) struct Made<T> {
     pub output: T,
-    ring: Vec<Uuid>,
+    pub ring: Vec<Uuid>,
     handed: Vec<Handed>,
     pub endpoints_changed: bool,
 }
@@ -200,7 +200,8 @@ impl<A: Act> store::Command for Change<A> {
     fn committed(&self, made: &mut Made<A::Output>) {
         let endpoints = &self.shared.endpoints;
         endpoints.doors.hand(made.handed.drain(..));
-        if !made.ring.is_empty() {
+        // What has changed about an endpoint must be known before the bell rings for it.
+        if !made.endpoints_changed && !made.ring.is_empty() {
             endpoints.ring(made.ring.drain(..));
         }
     }
