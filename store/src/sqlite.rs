@@ -27,7 +27,7 @@ pub(crate) const READERS: usize = 4;
 /// Page caches at most, together 48 MiB: not half of what the whole server may use under load.
 const WRITER_CACHE_KIB: usize = 32 * 1024;
 const READER_CACHE_KIB: usize = 4 * 1024;
-/// It copies from file to file.
+/// They copy from file to file, and read nothing.
 const CHECKPOINTER_CACHE_KIB: usize = 64;
 /// Only tools beside the server (sqlite3, a restore) ever hold the file's write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,7 +68,8 @@ impl Sqlite {
                 migrate(&mut db, options)?;
             }
             let file = Arc::new(File::open(path).map_err(|e| Error::Unavailable(format!("{}: {e}", path.display())))?);
-            let checkpointer = Checkpointer::start(&mut db.conn, Db::connect(path, CHECKPOINTER_CACHE_KIB)?.conn, file.clone())?;
+            let [copier, reader] = [Db::connect(path, CHECKPOINTER_CACHE_KIB)?.conn, Db::connect(path, CHECKPOINTER_CACHE_KIB)?.conn];
+            let checkpointer = Checkpointer::start(&mut db.conn, copier, reader, file.clone())?;
             let (sender, queue) = mpsc::channel(QUEUE_MAX);
             let (counters, closing) = (counters.clone(), closing.clone());
             let handle = std::thread::Builder::new()
