@@ -27,13 +27,9 @@ const STEP_PAGES: u32 = 8_000;
 const LOG_PAGES: u32 = 32_000;
 /// Pages that the writer copies: 3 ms.
 const LEFT_PAGES: u32 = 200;
-/// A writer at its limits is never caught up with so far, and the log must end all the same: with more pages than
-/// this over `LOG_PAGES`,
-const OVER_PAGES: u32 = 4_000;
-/// so many let the writer copy one more.
-const OVER_PER_LEFT: u32 = 8;
-/// Pages in a piece that is written out: few enough that the writer's fsync hardly waits for them.
-const PIECE_PAGES: u64 = 32;
+/// Pages of the log, about half of them copies of the same, in a piece that is written out: few enough that the
+/// writer's fsync hardly waits for them.
+const PIECE_PAGES: u64 = 64;
 
 /// The writer's side. Dropped, it waits for the thread.
 pub(crate) struct Checkpointer {
@@ -107,7 +103,7 @@ impl Checkpointer {
         // achieves nothing. So it is asked after so many pages, never after each commit.
         let new = pages - self.asked;
         let over = pages.checked_sub(LOG_PAGES);
-        if over.is_some_and(|over| left <= LEFT_PAGES + over.saturating_sub(OVER_PAGES) / OVER_PER_LEFT) {
+        if over.is_some_and(|over| left <= LEFT_PAGES || new >= LEFT_PAGES && left <= left_to_writer(over)) {
             self.asked = pages;
             self.shared.copy(writer);
         } else if new >= STEP_PAGES || over.is_some() && new >= LEFT_PAGES {
@@ -118,6 +114,13 @@ impl Checkpointer {
             }
         }
     }
+}
+
+/// Pages that the writer copies when the log is `over` its length: at its limits a writer is never caught up with, and
+/// the log must end all the same.
+fn left_to_writer(over: u32) -> u32 {
+    let more = u64::from(over) * u64::from(over) / u64::from(LOG_PAGES);
+    LEFT_PAGES.saturating_add(u32::try_from(more).unwrap_or(u32::MAX))
 }
 
 impl Shared {

@@ -3,6 +3,7 @@ mod support;
 
 use goodword_store::{Command, Engine, Error, Migration, Options, Result, Store, TableInfo, Tx, Value};
 use goodword_testkit::{postgres_url, sqlite_url};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use support::*;
 use uuid::Uuid;
@@ -39,30 +40,119 @@ async fn closing_moves_the_log_into_the_file() {
     }
 }
 
+/// Writes a megabyte, 250 pages.
+struct Megabyte;
+
+impl Command for Megabyte {
+    type Output = ();
+    type Error = Error;
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
+        tx.push("INSERT INTO events (id, body) VALUES ($1, $2)", &[Uuid::now_v7().into(), "x".repeat(1_000_000).as_str().into()]).await
+    }
+}
+
 #[tokio::test]
 async fn the_log_begins_anew_while_writes_go_on() {
-    /// 250 pages.
-    struct Page(Uuid);
-    impl Command for Page {
-        type Output = ();
-        type Error = Error;
-        async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
-            tx.push("INSERT INTO events (id, body) VALUES ($1, $2)", &[self.0.into(), "x".repeat(1_000_000).as_str().into()]).await
-        }
-    }
     let (guard, url) = sqlite_url();
     let store = open(&url).await;
-    for _ in 0..200 {
-        store.write(Page(Uuid::now_v7())).await.unwrap();
+    for _ in 0..500 {
+        store.write(Megabyte).await.unwrap();
     }
-    // 200 MB were written, of which the log holds a part, and the database most.
+    // 500 MB were written, of which the log holds a part, and the database most.
     let log = std::fs::metadata(guard.path().join("test.db-wal")).unwrap().len();
-    assert!(log < 150_000_000, "{log}");
-    assert_eq!(count(&store, "SELECT count(*) FROM events").await, 200);
+    assert!(log < 400_000_000, "{log}");
+    assert_eq!(count(&store, "SELECT count(*) FROM events").await, 500);
     store.close().await.unwrap();
     let store = open(&url).await;
-    assert_eq!(count(&store, "SELECT count(*) FROM events").await, 200);
+    assert_eq!(count(&store, "SELECT count(*) FROM events").await, 500);
     assert_eq!(count(&store, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'").await, 1);
+}
+
+#[tokio::test]
+async fn a_log_that_was_copied_begins_anew_with_the_next_write() {
+    let (guard, url) = sqlite_url();
+    let store = open(&url).await;
+    // How often it has (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
+    let begun = || {
+        let log = std::fs::read(guard.path().join("test.db-wal")).unwrap();
+        u32::from_be_bytes(log[12..16].try_into().unwrap())
+    };
+    let at_first = begun();
+    let frames = || std::fs::metadata(guard.path().join("test.db-wal")).unwrap().len() / 4_120;
+    let mut writes = 0;
+    while frames() < 8_000 {
+        store.write(Megabyte).await.unwrap();
+        writes += 1;
+    }
+    for round in 0..20 {
+        let pages = count(&store, "SELECT page_count FROM pragma_page_count").await as u64;
+        while std::fs::metadata(guard.path().join("test.db")).unwrap().len() < pages * 4_096 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // All is copied. A write may come at once, or when that is on disk, too.
+        if round % 2 == 1 {
+            tokio::time::sleep(Duration::from_millis(20 << (round / 2))).await;
+        }
+        let before = begun();
+        for _ in 0..writes {
+            store.write(Megabyte).await.unwrap();
+        }
+        if begun() > before && begun() >= at_first + 2 {
+            break;
+        }
+    }
+    assert!(begun() >= at_first + 2, "{} logs", begun() - at_first);
+    store.close().await.unwrap();
+}
+
+/// How often a log began anew in strace's lines, and how often of these what had been copied from it into the
+/// database was not synced yet.
+fn begun_anew(trace: &str) -> (usize, usize) {
+    let (mut begun, mut too_early, mut is_dirty) = (0, 0, false);
+    // Threads that sync the database, and whether it was written to since they began.
+    let mut syncing: HashMap<&str, bool> = HashMap::new();
+    for line in trace.lines() {
+        let (thread, call) = line.split_once(' ').map_or(("", line), |(thread, call)| (thread, call.trim_start()));
+        if call.starts_with("pwrite64(") && call.contains("/test.db>") {
+            is_dirty = true;
+            syncing.values_mut().for_each(|written| *written = true);
+        } else if call.starts_with("pwrite64(") && call.contains("/test.db-wal>") && call.contains(", 32, 0") {
+            begun += 1;
+            too_early += usize::from(is_dirty);
+        } else if call.contains("sync") {
+            if call.contains("/test.db>") {
+                syncing.insert(thread, false);
+            }
+            if call.ends_with("= 0") && syncing.remove(thread) == Some(false) {
+                is_dirty = false;
+            }
+        }
+    }
+    (begun, too_early)
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "CI says so in the environment")]
+fn a_log_begins_anew_only_when_the_database_has_all_of_it_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let mut strace = std::process::Command::new("strace");
+    strace.args(["-f", "-qq", "-y", "-s", "0", "-e", "trace=pwrite64,fsync,fdatasync", "-o"]).arg(&trace);
+    strace.arg(std::env::current_exe().unwrap()).args(["--exact", "a_log_that_was_copied_begins_anew_with_the_next_write"]);
+    let Ok(output) = strace.output() else {
+        assert!(std::env::var_os("CI").is_none(), "strace is not installed, and CI has this audit");
+        eprintln!("\n*** strace is not installed: nobody has looked whether the database is synced before its log begins anew ***\n");
+        return;
+    };
+    assert!(output.status.success(), "{output:?}");
+    let trace = std::fs::read_to_string(&trace).unwrap();
+    let (begun, too_early) = begun_anew(&trace);
+    assert!(begun >= 3, "{begun} logs");
+    assert_eq!(too_early, 0, "of {begun} logs");
+
+    // A database that is not synced is found out.
+    let careless: Vec<&str> = trace.lines().filter(|line| !(line.contains("sync") && line.contains("/test.db>"))).collect();
+    assert!(begun_anew(&careless.join("\n")).1 > 0, "the audit is blind");
 }
 
 #[tokio::test]

@@ -451,8 +451,9 @@ const HOLD_SQLITE: Duration = Duration::from_millis(30);
 /// PostgreSQL has no one writer to hold, and works on two chunks at once.
 const HOLD_POSTGRES: Duration = Duration::from_millis(250);
 const LANES_POSTGRES: usize = 2;
-/// How long when somebody else writes, on either.
-const HOLD_BUSY: Duration = Duration::from_millis(4);
+/// How long when somebody else writes, on either. On SQLite as much again goes into the commit, and who comes at a bad
+/// moment waits for both.
+const HOLD_BUSY: Duration = Duration::from_millis(2);
 /// Others count for so long after they were last seen.
 const BUSY_FOR: Duration = Duration::from_secs(2);
 const ROWS_MIN: usize = 64;
@@ -480,7 +481,7 @@ impl Pace {
         let fitting = rows as f64 * hold.as_secs_f64() / took.as_secs_f64().max(1e-6);
         self.rows = (fitting as usize).clamp(self.rows / 4, self.rows * 2).clamp(ROWS_MIN, WINDOW / self.lanes_idle);
         if busy {
-            tokio::time::sleep(took).await;
+            tokio::time::sleep(2 * took).await;
         }
     }
 }
