@@ -132,15 +132,24 @@ impl Shared {
         }
     }
 
-    /// After an error `reader` still reads.
-    fn copy_and_sync(&self, beside: &Connection, reader: &Connection, file: &File) -> std::result::Result<(), Box<dyn std::error::Error>> {
-        reader.execute_batch("BEGIN")?;
-        reader.query_row("PRAGMA schema_version", [], |_| Ok(()))?; // Now it reads.
-        let before = self.copied.load(Ordering::Relaxed);
-        self.copy(beside);
-        write_out(file, self.copied.load(Ordering::Relaxed).saturating_sub(before))?;
-        file.sync_data()?;
-        Ok(reader.execute_batch("ROLLBACK")?)
+    /// Copies, and has it on disk before the log may begin anew. After an error `reader` still reads.
+    fn copy_and_sync(&self, beside: &Connection, reader: &Connection, file: &File) -> std::io::Result<()> {
+        // A transaction reads from its first statement on.
+        let reads = reader.execute_batch("BEGIN").and_then(|()| reader.query_row("PRAGMA schema_version", [], |_| Ok(())));
+        if let Err(e) = &reads {
+            tracing::warn!("checkpoint: {e}"); // Later, then.
+        } else {
+            let before = self.copied.load(Ordering::Relaxed);
+            self.copy(beside);
+            write_out(file, self.copied.load(Ordering::Relaxed).saturating_sub(before))?;
+            file.sync_data()?;
+        }
+        if !reader.is_autocommit()
+            && let Err(e) = reader.execute_batch("ROLLBACK")
+        {
+            tracing::warn!("checkpoint: {e}"); // It reads until the next time.
+        }
+        Ok(())
     }
 }
 
@@ -152,13 +161,14 @@ fn write_out(file: &File, copied: u32) -> std::io::Result<()> {
     use std::os::fd::AsRawFd;
     let len = file.metadata()?.len();
     let pieces = u64::from(copied).div_ceil(PIECE_PAGES).max(1);
-    let piece = len.div_ceil(pieces).next_multiple_of(PAGE_BYTES);
+    let piece = len.div_ceil(pieces).max(1).next_multiple_of(PAGE_BYTES);
     let waits = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
     for at in (0..len).step_by(piece as usize) {
         // SAFETY: it takes numbers only, and the file is open as long as it is borrowed.
         if unsafe { libc::sync_file_range(file.as_raw_fd(), at as i64, piece as i64, waits) } != 0 {
+            let e = std::io::Error::last_os_error();
             // Where it is not known, the sync that follows does it all.
-            return Err(std::io::Error::last_os_error()).or_else(|e| if e.kind() == std::io::ErrorKind::Unsupported { Ok(()) } else { Err(e) });
+            return if e.kind() == std::io::ErrorKind::Unsupported { Ok(()) } else { Err(e) };
         }
     }
     Ok(())
