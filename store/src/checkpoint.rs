@@ -116,11 +116,10 @@ impl Checkpointer {
     }
 }
 
-/// Pages that the writer copies when the log is `over` its length: at its limits a writer is never caught up with, and
-/// the log must end all the same.
+/// Pages that the writer copies when the log is longer than it should be by `over`: at its limits a writer is never
+/// caught up with, and the log must end all the same.
 fn left_to_writer(over: u32) -> u32 {
-    let more = u64::from(over) * u64::from(over) / u64::from(LOG_PAGES);
-    LEFT_PAGES.saturating_add(u32::try_from(more).unwrap_or(u32::MAX))
+    LEFT_PAGES + over / 8 + 2 * over.saturating_sub(LOG_PAGES)
 }
 
 impl Shared {
@@ -141,7 +140,10 @@ impl Shared {
         } else {
             let before = self.copied.load(Ordering::Relaxed);
             self.copy(beside);
-            write_out(file, self.copied.load(Ordering::Relaxed).saturating_sub(before))?;
+            // What counts is to be done soon when the writer cannot be caught up with otherwise.
+            if self.pages.load(Ordering::Relaxed) < LOG_PAGES + STEP_PAGES {
+                write_out(file, self.copied.load(Ordering::Relaxed).saturating_sub(before))?;
+            }
             file.sync_data()?;
         }
         if !reader.is_autocommit()
