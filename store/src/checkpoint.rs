@@ -135,7 +135,7 @@ impl Shared {
     fn copy_and_sync(&self, beside: &Connection, reader: &Connection, file: &File) -> std::io::Result<()> {
         // A transaction reads from its first statement on.
         let reads = reader.execute_batch("BEGIN").and_then(|()| reader.query_row("PRAGMA schema_version", [], |_| Ok(())));
-        if let Err(e) = &reads {
+        if let Err(e) = reads {
             tracing::warn!("checkpoint: {e}"); // Later, then.
         } else {
             let before = self.copied.load(Ordering::Relaxed);

@@ -64,10 +64,14 @@ impl Sqlite {
         } else {
             let lock = if options.beside { None } else { Some(lock(path, options.address.as_deref())?) };
             let mut db = Db::writer(path)?;
+            let file_error = |e: std::io::Error| Error::Unavailable(format!("{}: {e}", path.display()));
+            let file = Arc::new(File::open(path).map_err(file_error)?);
+            // A process that was killed may have copied from the log what it had not synced yet, and the first write
+            // may let the log begin anew.
+            file.sync_data().map_err(file_error)?;
             if lock.is_some() {
                 migrate(&mut db, options)?;
             }
-            let file = Arc::new(File::open(path).map_err(|e| Error::Unavailable(format!("{}: {e}", path.display())))?);
             let [copier, reader] = [Db::connect(path, CHECKPOINTER_CACHE_KIB)?.conn, Db::connect(path, CHECKPOINTER_CACHE_KIB)?.conn];
             let checkpointer = Checkpointer::start(&mut db.conn, copier, reader, file.clone())?;
             let (sender, queue) = mpsc::channel(QUEUE_MAX);

@@ -481,7 +481,7 @@ impl Pace {
         let fitting = rows as f64 * hold.as_secs_f64() / took.as_secs_f64().max(1e-6);
         self.rows = (fitting as usize).clamp(self.rows / 4, self.rows * 2).clamp(ROWS_MIN, WINDOW / self.lanes_idle);
         if busy {
-            tokio::time::sleep(2 * took).await;
+            tokio::time::sleep(2 * took).await; // As long as the work and its commit.
         }
     }
 }
