@@ -152,8 +152,9 @@ impl Dispatcher {
     }
 
     /// Stops at once, as a killed process would. What is being sent at the moment still arrives.
-    pub fn kill(self) {
+    pub async fn kill(self) {
         self.task.abort();
+        let _ = self.task.await;
     }
 }
 
