@@ -438,6 +438,43 @@ async fn many_at_once_are_answered_once() {
 }
 
 #[tokio::test]
+async fn a_removal_whose_answer_was_lost_is_answered_again() {
+    on_both(async |web, key| {
+        let made = campaign(web, key, "Spring").await;
+        let terms = json!({"campaign_id": made["id"], "name": "Cash", "beneficiary": "referrer", "value": {"type": "fixed", "amount": {"amount_minor": 500, "currency": "EUR"}}});
+        let definition = web.ok("POST", "/v1/reward-definitions", key, terms).await;
+        let referrer = web.ok("POST", "/v1/referrers", key, json!({"campaign_id": made["id"], "email": "ada@example.com"})).await;
+        let lead = web.ok("POST", "/v1/leads", key, json!({"code": referrer["code"], "email": "bea@example.com"})).await;
+        let empty = web.ok("POST", "/v1/campaigns", key, json!({"name": "Winter"})).await;
+        let hook = web.ok("POST", "/v1/inbound-hooks", key, json!({"name": "Shop", "mapping": {"email": {"path": "mail"}}})).await;
+        let endpoint = web.ok("POST", "/v1/endpoints", key, json!({"url": "https://192.0.43.8/first"})).await;
+        let revoked = web.ok("POST", "/v1/api-keys", key, json!({"name": "Shop", "scopes": ["report"]})).await;
+        for (collection, it) in [
+            ("reward-definitions", &definition),
+            ("leads", &lead["lead"]),
+            ("referrers", &referrer),
+            ("campaigns", &empty),
+            ("inbound-hooks", &hook),
+            ("endpoints", &endpoint),
+            ("api-keys", &revoked),
+        ] {
+            let path = format!("/v1/{collection}/{}", it["id"].as_str().unwrap());
+            let remove = async |path: &str, name: &str| web.send_with(&[("idempotency-key", name)], "DELETE", path, Some(key), None).await;
+            let [first, again] = [remove(&path, collection).await, remove(&path, collection).await];
+            assert_eq!((again.status, &again.body), (first.status, &first.body), "{}", first.asked);
+            assert!(matches!(first.status, 200 | 204), "{}: {}", first.asked, first.body);
+            assert!(again.headers.contains_key("idempotent-replayed") && !first.headers.contains_key("idempotent-replayed"), "{}", first.asked);
+            let (kind, _) = path.rsplit_once('_').unwrap();
+            let other = remove(&format!("{kind}_{:0>26}", 7), collection).await;
+            assert_eq!((other.status, other.body["code"].as_str()), (409, Some("idempotency_key_reused")), "{}", other.asked);
+        }
+        let refused = web.send_with(&[], "DELETE", "/v1/leads/lead_00000000000000000000000007", Some(key), Some(&json!({"why": "asked to"}))).await;
+        assert_eq!((refused.status, refused.body["errors"][0]["field"].as_str()), (422, Some("/why")), "a body is not ignored");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn every_write_heeds_an_idempotency_key() {
     let (_guard, url) = goodword_testkit::sqlite_url();
     let web = Web::open(&url).await;
@@ -445,7 +482,9 @@ async fn every_write_heeds_an_idempotency_key() {
     let key = web.admin_key(side).await;
     let document = goodword::routes::document(&goodword::config::Config::default());
     let mut unkeyed = Vec::new();
-    for operation in Operation::all(&document).into_iter().filter(|operation| ["post", "put", "patch"].contains(&operation.method) && !operation.is_public()) {
+    for operation in
+        Operation::all(&document).into_iter().filter(|operation| ["post", "put", "patch", "delete"].contains(&operation.method) && !operation.is_public())
+    {
         let parameters: Vec<_> = operation.parameters(&document).collect();
         if !parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key") {
             unkeyed.push(operation.path);

@@ -4,16 +4,14 @@ use super::{Done, List, Makes, Order, What, page};
 use crate::{
     engine::{
         access::Scope,
-        endpoint::{self, EndpointFilter},
-        list::{LIMIT_MAX, Page},
         random_bytes,
-        workspace::{self, ApiKey, ClockMove, CreateKey, MoveClock, RevokeKey, Secret, UpdateKey},
+        workspace::{self, ApiKey, ClockMove, CreateKey, MoveClock, RevokeKey, RevokedKey, Secret, UpdateKey},
     },
-    http::{Admin, Any, App, Body, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Routes, routes},
+    http::{Admin, Any, App, Body, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Routes, extract::Nothing, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
-    ids::{ApiKeyId, EndpointId, WorkspaceId},
+    ids::{ApiKeyId, WorkspaceId},
     text::Line,
     time::Timestamp,
 };
@@ -164,27 +162,21 @@ async fn update_key(
     Ok(done)
 }
 
-/// A key that was revoked, and what it leaves behind.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RevokedKey {
-    #[serde(flatten)]
-    pub key: ApiKey,
-    /// Endpoints that it made. They go on sending: delete those that nobody needs. At most 250.
-    pub endpoints: Vec<EndpointId>,
-}
-
 /// Revoke an API key
 ///
 /// For ever, and on all nodes within a second. Endpoints that the key made go on sending; the
 /// answer names them.
 #[utoipa::path(delete, path = "/v1/api-keys/{id}", tag = "account")]
-async fn revoke_key(State(app): State<App>, caller: Caller<Admin>, Path((id,)): Path<(ApiKeyId,)>) -> Result<Json<RevokedKey>, Problem> {
-    let key = app.engine.run(super::context(&app, &caller, None)?, RevokeKey { id }).await?;
+async fn revoke_key(
+    State(app): State<App>,
+    caller: Caller<Admin>,
+    Path((id,)): Path<(ApiKeyId,)>,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Done<RevokedKey>, Problem> {
+    let done = super::write(&app, &caller, None, key, body.raw_hash, RevokeKey { id }, |revoked| (StatusCode::OK, revoked)).await?;
     app.engine.forget().await?;
-    let (space, filter) = (caller.space, EndpointFilter { created_by: Some(id.to_string()), ..EndpointFilter::default() });
-    let page = Page { limit: LIMIT_MAX, ..Page::default() };
-    let made = app.engine.read(move |tx| Box::pin(async move { endpoint::list(tx, space, &filter, &page).await })).await?;
-    Ok(Json(RevokedKey { key, endpoints: made.data.iter().map(|endpoint| endpoint.id).collect() }))
+    Ok(done)
 }
 
 /// The clock of the test side.

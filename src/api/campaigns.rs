@@ -1,6 +1,6 @@
 //! `/v1/campaigns`: campaigns, their status and the versions of their configuration.
 
-use super::{Configures, Done, List, MakesConfigured, Order, page};
+use super::{Configures, Done, List, MakesConfigured, Order, Removed, page};
 use crate::{
     engine::{
         Space,
@@ -10,7 +10,7 @@ use crate::{
         view::CampaignRef,
     },
     http::{
-        Any, App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Routes, Versioned, Write,
+        Any, App, Body, Caller, IdempotencyKey, IfMatch, Json, Path, Problem, Query, Read, Routes, Versioned, Write,
         extract::{Nothing, read_value},
         routes,
     },
@@ -200,10 +200,17 @@ async fn change(app: &App, caller: &Caller<Write>, key: IdempotencyKey, raw_hash
 ///
 /// Only one without participants; end the others.
 #[utoipa::path(delete, path = "/v1/campaigns/{id}", tag = "campaigns", params(IfMatch))]
-async fn delete(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(CampaignId,)>, IfMatch(if_version): IfMatch) -> Result<NoContent, Problem> {
-    app.engine.run(super::context(&app, &caller, None)?, Delete { id, if_version }).await?;
+async fn delete(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(CampaignId,)>,
+    IfMatch(if_version): IfMatch,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Removed, Problem> {
+    let removed = super::remove(&app, &caller, key, body.raw_hash, Delete { id, if_version }).await?;
     app.engine.forget().await?;
-    Ok(NoContent)
+    Ok(removed)
 }
 
 async fn set_status(

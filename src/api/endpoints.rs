@@ -1,6 +1,6 @@
 //! `/v1/endpoints`: addresses that are told what happens; `/v1/deliveries`: what became of it.
 
-use super::{Done, List, Makes, Order, What, page};
+use super::{Done, List, Makes, Order, Removed, What, page};
 use crate::{
     engine::{
         Error, Shared, Space,
@@ -13,7 +13,7 @@ use crate::{
         feed::{self, Event},
         work::Reply,
     },
-    http::{App, Body, Caller, IdempotencyKey, Json, NoContent, Path, Problem, Query, Read, Routes, Write, extract::Nothing, routes},
+    http::{App, Body, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Routes, Write, extract::Nothing, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -344,9 +344,14 @@ async fn update(
 /// What was still to be delivered stays in the log, as skipped. Deleting it again is
 /// harmless.
 #[utoipa::path(delete, path = "/v1/endpoints/{id}", tag = "endpoints")]
-async fn remove(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(EndpointId,)>) -> Result<NoContent, Problem> {
-    app.engine.run(super::context(&app, &caller, None)?, Delete { id }).await?;
-    Ok(NoContent)
+async fn remove(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(EndpointId,)>,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Removed, Problem> {
+    super::remove(&app, &caller, key, body.raw_hash, Delete { id }).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

@@ -1,7 +1,7 @@
 //! `/v1/inbound-hooks`: secret addresses that take what other systems send, and the
 //! inbox of what they sent.
 
-use super::{Done, List, Makes, Order, What, page, write, write_many};
+use super::{Done, List, Makes, Order, Removed, What, page, write, write_many};
 use crate::{
     engine::{
         inbound::{self, Create, Delete, Hook, Message, MessageState, Retold, Update},
@@ -9,7 +9,7 @@ use crate::{
         random_bytes,
         workspace::Secret,
     },
-    http::{App, Body, Caller, IdempotencyKey, Json, NoContent, Path, Payload, Problem, Query, Read, Routes, Write, extract::Nothing, routes},
+    http::{App, Body, Caller, IdempotencyKey, Json, Path, Payload, Problem, Query, Read, Routes, Write, extract::Nothing, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -124,9 +124,14 @@ async fn update(
 ///
 /// Its address takes nothing any more. What it received is kept.
 #[utoipa::path(delete, path = "/v1/inbound-hooks/{id}", tag = "inbound hooks")]
-async fn delete(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(InboundHookId,)>) -> Result<NoContent, Problem> {
-    app.engine.run(super::context(&app, &caller, None)?, Delete { id }).await?;
-    Ok(NoContent)
+async fn delete(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(InboundHookId,)>,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Removed, Problem> {
+    super::remove(&app, &caller, key, body.raw_hash, Delete { id }).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

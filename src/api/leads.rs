@@ -1,6 +1,6 @@
 //! `/v1/leads`: people who were referred.
 
-use super::{Done, List, MakesOnce, Order, external_id, happened, line, note, page, referrers::PersonChange, refused, write};
+use super::{Done, List, MakesOnce, Order, Removed, external_id, happened, line, note, page, referrers::PersonChange, refused, write};
 use crate::{
     engine::{
         campaign,
@@ -9,7 +9,7 @@ use crate::{
         view::{Fields, Lead, Reward, Why},
         work::Reply,
     },
-    http::{App, Body, Caller, IdempotencyKey, Json, NoContent, Path, Problem, Query, Read, Report, Routes, Write, extract::Nothing, routes},
+    http::{App, Body, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Report, Routes, Write, extract::Nothing, routes},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -264,10 +264,16 @@ async fn update(
 ///
 /// Everything that says who the person is goes, for ever. That there was a lead stays.
 #[utoipa::path(delete, path = "/v1/leads/{id}", tag = "leads")]
-async fn erase(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(LeadId,)>) -> Result<NoContent, Problem> {
-    app.engine.run(super::context(&app, &caller, None)?, Erase { participant: id.uuid(), as_lead: true }).await?;
+async fn erase(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(LeadId,)>,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Removed, Problem> {
+    let removed = super::remove(&app, &caller, key, body.raw_hash, Erase { participant: id.uuid(), as_lead: true }).await?;
     app.engine.forget().await?;
-    Ok(NoContent)
+    Ok(removed)
 }
 
 /// Explain a lead

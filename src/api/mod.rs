@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, marker::PhantomData};
 use utoipa::{
     IntoResponses, OpenApi, ToSchema,
-    openapi::{HeaderBuilder, RefOr, Response as ResponseDoc},
+    openapi::{Header, HeaderBuilder, RefOr, Response as ResponseDoc},
 };
 use utoipa_axum::router::OpenApiRouter;
 
@@ -232,11 +232,14 @@ impl<T, W: What> IntoResponse for Done<T, W> {
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
+fn replayed_doc() -> Header {
+    HeaderBuilder::new().description(Some("`true` where this is the kept answer to a repeated Idempotency-Key.")).build()
+}
+
 impl<T: ToSchema, W: What> IntoResponses for Done<T, W> {
     fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
         let doc = |text| {
-            let header = HeaderBuilder::new().description(Some("`true` where this is the kept answer to a repeated Idempotency-Key.")).build();
-            let answer = reply::document::<T>(text).header("Idempotent-Replayed", header);
+            let answer = reply::document::<T>(text).header("Idempotent-Replayed", replayed_doc());
             let answer = if W::IS_VERSIONED { answer.header("ETag", reply::etag_doc()) } else { answer };
             let answer = if W::COLLECTION.is_some() { answer.header("Location", reply::location_doc()) } else { answer };
             RefOr::T(answer.build())
@@ -282,6 +285,35 @@ async fn write_many<S, V: Serialize>(
     let changes = async { Ok::<_, Problem>(Reply::new(StatusCode::OK.as_u16(), &changes.await?)?) };
     let reply = app.engine.run_many_keyed(context(app, caller, None)?, idempotency(key, raw_hash), changes).await?;
     Ok(Done { reply, shape: PhantomData })
+}
+
+/// The answer to a removal: 204, there is nothing to say.
+pub struct Removed {
+    replayed: bool,
+}
+
+impl IntoResponse for Removed {
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        if self.replayed {
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        }
+        response
+    }
+}
+
+impl IntoResponses for Removed {
+    fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
+        let doc = ResponseDoc::builder().description("Done.").header("Idempotent-Replayed", replayed_doc()).build();
+        BTreeMap::from([("204".to_owned(), RefOr::T(doc))])
+    }
+}
+
+/// As [`write`], for what is gone then.
+async fn remove<S, A: Act>(app: &App, caller: &Caller<S>, key: IdempotencyKey, raw_hash: [u8; 32], act: A) -> Result<Removed, Problem> {
+    let render = |_| Reply::new(StatusCode::NO_CONTENT.as_u16(), &());
+    let reply = app.engine.run_keyed(context(app, caller, None)?, act, idempotency(key, raw_hash), render).await?;
+    Ok(Removed { replayed: reply.replayed })
 }
 
 fn idempotency(key: IdempotencyKey, request_hash: [u8; 32]) -> Option<Idempotency> {

@@ -1,6 +1,6 @@
 //! `/v1/referrers`: people who share a link.
 
-use super::{Done, List, MakesOnce, Order, external_id, line, made, note, page, write};
+use super::{Done, List, MakesOnce, Order, Removed, external_id, line, made, note, page, write};
 use crate::{
     engine::{
         Error, campaign,
@@ -8,7 +8,7 @@ use crate::{
         statistics,
         view::{Fields, Referrer, ReferrerStatus},
     },
-    http::{App, Body, Caller, IdempotencyKey, Json, NoContent, Path, Problem, Query, Read, Report, Routes, Write, extract::Nothing, routes},
+    http::{App, Body, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Report, Routes, Write, extract::Nothing, routes},
     pages::routes::page_address,
 };
 use axum::{extract::State, http::StatusCode};
@@ -216,10 +216,16 @@ async fn update(
 /// Everything that says who the person is goes, for ever: here, in signals, events and
 /// kept answers. That there was somebody, with leads and rewards, stays.
 #[utoipa::path(delete, path = "/v1/referrers/{id}", tag = "referrers")]
-async fn erase(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(ReferrerId,)>) -> Result<NoContent, Problem> {
-    app.engine.run(super::context(&app, &caller, None)?, Erase { participant: id.uuid(), as_lead: false }).await?;
+async fn erase(
+    State(app): State<App>,
+    caller: Caller<Write>,
+    Path((id,)): Path<(ReferrerId,)>,
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Removed, Problem> {
+    let removed = super::remove(&app, &caller, key, body.raw_hash, Erase { participant: id.uuid(), as_lead: false }).await?;
     app.engine.forget().await?;
-    Ok(NoContent)
+    Ok(removed)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

@@ -1,13 +1,17 @@
 //! `/v1/reward-definitions`: what a campaign promises. They are part of the campaign's
 //! versioned configuration: each change makes a new version of it.
 
-use super::{Configures, Done, List, MakesConfigured, Order, page};
+use super::{Configures, Done, List, MakesConfigured, Order, Removed, page};
 use crate::{
     engine::{
         Error,
-        campaign::{self, AddCoupons, Change, CouponPool, DefinitionFilter, Edit},
+        campaign::{self, AddCoupons, Change, CouponPool, DefinitionFilter, Edit, RemoveReward},
     },
-    http::{App, Body, Caller, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Routes, Versioned, Write, extract::read_value, routes},
+    http::{
+        App, Body, Caller, IdempotencyKey, IfMatch, Json, Path, Problem, Query, Read, Routes, Versioned, Write,
+        extract::{Nothing, read_value},
+        routes,
+    },
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -150,11 +154,12 @@ async fn remove(
     caller: Caller<Write>,
     Path((id,)): Path<(RewardDefinitionId,)>,
     IfMatch(if_version): IfMatch,
-) -> Result<NoContent, Problem> {
-    let campaign = campaign_of(&app, caller.space, id).await?;
-    app.engine.run(super::context(&app, &caller, None)?, Edit { id: campaign.id, if_version, change: Change::RemoveReward(id) }).await?;
+    key: IdempotencyKey,
+    body: Body<Nothing>,
+) -> Result<Removed, Problem> {
+    let removed = super::remove(&app, &caller, key, body.raw_hash, RemoveReward { id, if_version }).await?;
     app.engine.forget().await?;
-    Ok(NoContent)
+    Ok(removed)
 }
 
 /// Get the coupon pool

@@ -419,6 +419,22 @@ pub enum Change {
     Restore(i64),
 }
 
+/// Removes a reward definition from the campaign that has it.
+#[derive(Debug, Clone)]
+pub struct RemoveReward {
+    pub id: RewardDefinitionId,
+    pub if_version: Option<i64>,
+}
+
+impl Act for RemoveReward {
+    type Output = ();
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<()> {
+        let campaign = of_definition(work.tx, work.shared, work.space(), self.id).await?;
+        Edit { id: campaign.id, if_version: self.if_version, change: Change::RemoveReward(self.id) }.act(work).await.map(drop)
+    }
+}
+
 impl Act for Edit {
     type Output = (Campaign, Option<RewardDefinitionId>);
 

@@ -3,12 +3,13 @@
 use super::{
     Error, Result, Space,
     access::{Access, Scope},
-    list::{Listing, Page, Query},
+    endpoint::{self, EndpointFilter},
+    list::{LIMIT_MAX, Listing, Page, Query},
     work::{Act, Secrecy, Work},
 };
 use goodword_core::{
     decide::Decision,
-    ids::{ApiKeyId, WorkspaceId},
+    ids::{ApiKeyId, EndpointId, WorkspaceId},
     text::Line,
     time::Timestamp,
 };
@@ -219,20 +220,34 @@ pub struct RevokeKey {
     pub id: ApiKeyId,
 }
 
-impl Act for RevokeKey {
-    type Output = ApiKey;
+/// A key that was revoked, and what it leaves behind.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RevokedKey {
+    #[serde(flatten)]
+    pub key: ApiKey,
+    /// Endpoints that it made. They go on sending: delete those that nobody needs. At most 250.
+    pub endpoints: Vec<EndpointId>,
+}
 
-    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<ApiKey> {
+impl Act for RevokeKey {
+    type Output = RevokedKey;
+
+    async fn act<'a>(&'a self, work: &'a mut Work<'_, '_>) -> Result<RevokedKey> {
         let space = work.context.space;
-        let before = key(work.tx, space, self.id).await?;
-        if before.revoked_at.is_some() {
-            return Ok(before);
+        let mut key = key(work.tx, space, self.id).await?;
+        if key.revoked_at.is_none() {
+            work.tx
+                .execute(
+                    "UPDATE api_keys SET revoked_at = $3 WHERE space = $1 AND id = $2",
+                    &[space.into(), self.id.uuid().into(), work.context.now.ms().into()],
+                )
+                .await?;
+            note(work, "api_key.revoke", &json!({"id": self.id})).await?;
+            key.revoked_at = Some(work.now());
         }
-        work.tx
-            .execute("UPDATE api_keys SET revoked_at = $3 WHERE space = $1 AND id = $2", &[space.into(), self.id.uuid().into(), work.context.now.ms().into()])
-            .await?;
-        note(work, "api_key.revoke", &json!({"id": self.id})).await?;
-        Ok(ApiKey { revoked_at: Some(work.now()), ..before })
+        let filter = EndpointFilter { created_by: Some(self.id.to_string()), ..EndpointFilter::default() };
+        let made = endpoint::list(work.tx, space, &filter, &Page { limit: LIMIT_MAX, ..Page::default() }).await?;
+        Ok(RevokedKey { key, endpoints: made.data.iter().map(|endpoint| endpoint.id).collect() })
     }
 }
 

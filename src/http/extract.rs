@@ -291,9 +291,9 @@ impl Raw {
             (Some(other), _) if other.starts_with("application/") && other.ends_with("+json") => MediaType::Json,
             _ => MediaType::Other,
         };
-        let no_type = essence.is_none();
         let bytes = read_body(request, bytes_max).await?;
-        let media_type = if no_type && bytes.is_empty() { MediaType::Json } else { media_type };
+        // Some clients name a type for what they do not send.
+        let media_type = if bytes.is_empty() { MediaType::Json } else { media_type };
         Ok(Self { method, uri, media_type, bytes })
     }
 

@@ -31,7 +31,7 @@ pub use auth::{Admin, Any, Caller, Read, Report, Rewards, Write};
 pub use extract::{Body, BodyOrForm, IdempotencyKey, IfMatch, Path, Payload, Query};
 pub use limit::ClientIp;
 pub use problem::Problem;
-pub use reply::{Created, Json, NoContent, Versioned};
+pub use reply::{Json, Versioned};
 pub(crate) use routes::{Routes, routes};
 
 use crate::{

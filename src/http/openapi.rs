@@ -34,8 +34,7 @@ or where that showed what is kept as a hash only, a 409 that names what was made
 Errors are RFC 9457 problems that name the field, the reason and the next step.";
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
-/// What HTTP does not call idempotent already, or changes something with a body.
-const KEYED: [&str; 3] = ["post", "put", "patch"];
+const KEYED: [&str; 4] = ["post", "put", "patch", "delete"];
 /// `extensions(("x-goodword-unkeyed" = json!(true)))` of a write that takes no key, and says why.
 const UNKEYED: &str = "x-goodword-unkeyed";
 
@@ -239,14 +238,12 @@ fn name_writes(document: &mut Value) {
 /// [`Problem`](super::Problem) documents every answer; here go those that an operation cannot give.
 fn drop_impossible(document: &mut Value) {
     each_operation(document, |method, operation| {
-        let has_body = operation.contains_key("requestBody");
         let is_public = is_public(operation);
         let parameters = operation.get("parameters").and_then(Value::as_array);
         let has_version = parameters.is_some_and(|parameters| parameters.iter().any(|parameter| parameter["name"] == "If-Match"));
         let possible = |status: &str| match status {
             "401" | "403" => !is_public,
-            "408" | "413" | "415" => has_body,
-            "409" => method != "get",
+            "408" | "409" | "413" | "415" => method != "get",
             "412" => has_version,
             _ => true,
         };

@@ -18,24 +18,12 @@ use utoipa::{
 #[derive(Debug, Clone)]
 pub struct Json<T>(pub T);
 
-/// 201 with the new thing and its address in `Location`.
-#[derive(Debug, Clone)]
-pub struct Created<T> {
-    pub value: T,
-    /// An absolute path: `/v1/leads/lead_…`.
-    pub location: String,
-}
-
 /// 200 with a document that has a version, told in `ETag`; see [`super::IfMatch`].
 #[derive(Debug, Clone)]
 pub struct Versioned<T> {
     pub value: T,
     pub version: i64,
 }
-
-/// 204: done, and there is nothing to say.
-#[derive(Debug, Clone, Copy)]
-pub struct NoContent;
 
 /// The ETag of a version.
 pub fn etag(version: i64) -> HeaderValue {
@@ -66,27 +54,11 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-impl<T: Serialize> IntoResponse for Created<T> {
-    fn into_response(self) -> Response {
-        let mut response = json(StatusCode::CREATED, &self.value);
-        if let Ok(location) = HeaderValue::try_from(self.location) {
-            response.headers_mut().insert(header::LOCATION, location);
-        }
-        response
-    }
-}
-
 impl<T: Serialize> IntoResponse for Versioned<T> {
     fn into_response(self) -> Response {
         let mut response = json(StatusCode::OK, &self.value);
         response.headers_mut().insert(header::ETAG, etag(self.version));
         response
-    }
-}
-
-impl IntoResponse for NoContent {
-    fn into_response(self) -> Response {
-        StatusCode::NO_CONTENT.into_response()
     }
 }
 
@@ -139,12 +111,6 @@ impl<T: ToSchema> IntoResponses for Json<T> {
     }
 }
 
-impl<T: ToSchema> IntoResponses for Created<T> {
-    fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
-        only("201", document::<T>("Created.").header("Location", location_doc()))
-    }
-}
-
 impl<T: ToSchema> IntoResponses for Versioned<T> {
     fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
         only("200", document::<T>("Done.").header("ETag", etag_doc()))
@@ -159,10 +125,4 @@ pub fn location_doc() -> utoipa::openapi::Header {
 /// Documents the ETag.
 pub fn etag_doc() -> utoipa::openapi::Header {
     header_doc("The version, for If-Match.")
-}
-
-impl IntoResponses for NoContent {
-    fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
-        only("204", ResponseBuilder::new().description("Done."))
-    }
 }

@@ -1,8 +1,8 @@
 //! The layers together, on a real engine and, where it matters, on real sockets.
 
 use super::{
-    Admin, App, Body, BodyOrForm, Caller, ClientIp, Created, IdempotencyKey, IfMatch, Json, NoContent, Path, Problem, Query, Read, Routes, Versioned, Write,
-    limit::Peer, openapi, routes, server,
+    Admin, App, Body, BodyOrForm, Caller, ClientIp, IdempotencyKey, IfMatch, Json, Path, Problem, Query, Read, Routes, Versioned, Write, limit::Peer, openapi,
+    routes, server,
 };
 use crate::{
     config::Config,
@@ -61,8 +61,8 @@ struct Filter {
 
 /// Makes a thing.
 #[utoipa::path(post, path = "/v1/things", tag = "things", request_body = NewThing)]
-async fn create(_: Caller<Write>, _: IdempotencyKey, body: Body<NewThing>) -> Result<Created<Thing>, Problem> {
-    Ok(Created { value: Thing { name: body.value.name, part: None }, location: "/v1/things/1".into() })
+async fn create(_: Caller<Write>, _: IdempotencyKey, body: Body<NewThing>) -> Result<Json<Thing>, Problem> {
+    Ok(Json(Thing { name: body.value.name, part: None }))
 }
 
 /// Lists things.
@@ -79,8 +79,8 @@ async fn read(_: Caller<Read>, Path((id,)): Path<(LeadId,)>) -> Result<Versioned
 }
 
 #[utoipa::path(delete, path = "/v1/things/{id}", tag = "things", params(IfMatch))]
-async fn delete(_: Caller<Admin>, Path((_id,)): Path<(LeadId,)>, _: IfMatch) -> Result<NoContent, Problem> {
-    Ok(NoContent)
+async fn delete(_: Caller<Admin>, Path((_id,)): Path<(LeadId,)>, _: IfMatch) -> Result<Json<Thing>, Problem> {
+    Ok(Json(Thing { name: "gone".into(), part: None }))
 }
 
 #[utoipa::path(post, path = "/v1/public", tag = "public", security(()), request_body(content((NewThing = "application/json"), (NewThing = "application/x-www-form-urlencoded"))))]
@@ -95,9 +95,9 @@ async fn panic() -> Result<Json<Thing>, Problem> {
 }
 
 #[utoipa::path(get, path = "/v1/slow", tag = "things")]
-async fn slow() -> Result<NoContent, Problem> {
+async fn slow() -> Result<Json<Thing>, Problem> {
     tokio::time::sleep(Duration::from_millis(300)).await;
-    Ok(NoContent)
+    Ok(Json(Thing { name: "slow".into(), part: None }))
 }
 
 fn api() -> Routes {
@@ -167,12 +167,11 @@ async fn a_key_opens_what_its_scopes_cover() {
     let id = "lead_01jd3x5w8me4qv9c2t7k6hz0ab";
     let (status, _, problem) = server.send("DELETE", &format!("/v1/things/{id}"), &[("x-api-key", &server.read)], "").await;
     assert_eq!((status.as_u16(), &problem["code"], &problem["next_step"]), (403, &json!("forbidden"), &json!("Use a key that has it, or add it to this key.")));
-    assert_eq!(server.send("DELETE", &format!("/v1/things/{id}"), &[("x-api-key", &server.admin)], "").await.0, 204);
+    assert_eq!(server.send("DELETE", &format!("/v1/things/{id}"), &[("x-api-key", &server.admin)], "").await.0, 200);
     let (status, headers, _) = server.get(&format!("/v1/things/{id}"), &server.admin).await;
     assert_eq!((status.as_u16(), &headers["etag"]), (200, &"\"v3\"".parse().unwrap()));
-    let (status, headers, _) =
-        server.send("POST", "/v1/things", &[("x-api-key", &server.admin), ("content-type", "application/json")], "{\"name\":\"n\"}").await;
-    assert_eq!((status.as_u16(), &headers["location"]), (201, &"/v1/things/1".parse().unwrap()));
+    let (status, _, thing) = server.send("POST", "/v1/things", &[("x-api-key", &server.admin), ("content-type", "application/json")], "{\"name\":\"n\"}").await;
+    assert_eq!((status.as_u16(), &thing["name"]), (200, &json!("n")));
 }
 
 #[tokio::test]
@@ -259,9 +258,9 @@ async fn the_document_tells_all_that_the_types_know() {
     let create = &document["paths"]["/v1/things"]["post"];
     assert_eq!(
         create["responses"].as_object().unwrap().keys().collect::<Vec<_>>(),
-        ["201", "400", "401", "403", "404", "408", "409", "413", "415", "422", "429", "500", "503", "508"]
+        ["200", "400", "401", "403", "404", "408", "409", "413", "415", "422", "429", "500", "503", "508"]
     );
-    assert_eq!(create["responses"]["201"]["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/Thing");
+    assert_eq!(create["responses"]["200"]["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/Thing");
     assert_eq!(create["requestBody"]["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/NewThing");
     assert_eq!(create["parameters"][0]["$ref"], "#/components/parameters/IdempotencyKey");
     assert_eq!(document["components"]["schemas"]["NewThing"]["additionalProperties"], false);
@@ -329,7 +328,7 @@ async fn a_stop_lets_requests_finish_and_takes_no_new_ones() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(talk(address, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await, "", "a third connection from one address is closed");
     stop.send(()).unwrap();
-    assert!(running.await.unwrap().starts_with("HTTP/1.1 204"), "the request that was running is answered");
+    assert!(running.await.unwrap().starts_with("HTTP/1.1 200"), "the request that was running is answered");
     tokio::time::timeout(Duration::from_secs(2), serving).await.expect("idle connections do not hold it up").unwrap();
     assert!(TcpStream::connect(address).await.is_err());
     drop(idle);
