@@ -439,6 +439,11 @@ async fn oracle(store: &Store, outcome: &Outcome) -> Vec<String> {
         let (raw, rolled) = (of(events.clone(), plus) - of(events, minus), of(daily, metric));
         faults.check(raw == rolled, "statistics", || format!("{metric}: {raw} events, {rolled} in the roll-up"));
     }
+    let of_referrers = "SELECT 'a referrer' FROM statistics_referrers s WHERE
+        visits <> (SELECT count(*) FROM visits v WHERE v.space = s.space AND v.participant_id = s.participant_id AND NOT v.bot)
+        OR qualified <> (SELECT coalesce(sum(CASE type WHEN 'lead.qualified' THEN count ELSE -count END), 0) FROM events e
+            WHERE e.space = s.space AND e.referrer_id = s.participant_id AND type IN ('lead.qualified', 'lead.unqualified'))";
+    none(store, &mut faults, "statistics", of_referrers).await;
     let visits = "SELECT 'visits' FROM (SELECT (SELECT count(*) FROM visits WHERE NOT bot) AS raw,
         (SELECT coalesce(sum(count), 0) FROM statistics_daily WHERE metric = 'visits') AS rolled) AS counts WHERE raw <> rolled";
     none(store, &mut faults, "statistics", visits).await;

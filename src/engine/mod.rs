@@ -12,7 +12,7 @@
 //! | [`inbound`] | what other systems send to secret addresses |
 //! | [`reward`] | the life of rewards |
 //! | [`number`], [`paged`] | for interfaces that count: numbers of things, lists by page |
-//! | [`visit`], [`statistics`] | uses of links, and roll-ups of everything |
+//! | [`visit`], [`statistics`], [`rollup`] | uses of links; questions about everything, and the sums that answer them |
 //! | [`endpoint`], [`delivery`] | who is told what happens, and what became of telling them |
 //! | [`vault`] | secrets at rest |
 //! | [`event`], [`feed`], [`signal`], [`sample`] | what the world is told, and what it told us |
@@ -41,6 +41,7 @@ pub mod participant;
 pub mod qualify;
 mod rehearsal;
 pub mod reward;
+mod rollup;
 pub mod sample;
 pub mod signal;
 pub mod statistics;
@@ -86,6 +87,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 7, name: "unreadable", sql: include_str!("../../migrations/0007_unreadable.sql") },
     Migration { number: 8, name: "pauses", sql: include_str!("../../migrations/0008_pauses.sql") },
     Migration { number: 9, name: "lead source", sql: include_str!("../../migrations/0009_lead_source.sql") },
+    Migration { number: 10, name: "roll-up", sql: include_str!("../../migrations/0010_rollup.sql") },
 ];
 
 /// One side of a workspace: its live data or its test data. Every table is keyed by
@@ -155,7 +157,7 @@ struct Inner {
     generation: AtomicU64,
     /// The number of the last change that this node has seen in the database.
     seen_generation: AtomicI64,
-    statistics_turn: tokio::sync::Mutex<()>,
+    statistics_turn: tokio::sync::Mutex<rollup::Turn>,
     secret: [u8; 32],
     recorder: visit::Recorder,
 }
@@ -263,7 +265,7 @@ impl Engine {
         &self.0.secret
     }
 
-    fn statistics_turn(&self) -> &tokio::sync::Mutex<()> {
+    fn statistics_turn(&self) -> &tokio::sync::Mutex<rollup::Turn> {
         &self.0.statistics_turn
     }
 

@@ -119,7 +119,7 @@ impl Checkpointer {
 /// Pages that the writer copies when the log is longer than it should be by `over`: at its limits a writer is never
 /// caught up with, and the log must end all the same.
 fn left_to_writer(over: u32) -> u32 {
-    LEFT_PAGES + over / 8 + 2 * over.saturating_sub(LOG_PAGES)
+    LEFT_PAGES + over / 32 + 2 * over.saturating_sub(LOG_PAGES)
 }
 
 impl Shared {
