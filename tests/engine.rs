@@ -1808,3 +1808,44 @@ async fn a_kind_of_conversion_other_than_an_order_counts_like_one() {
     })
     .await;
 }
+
+/// A reward as an older version wrote it.
+#[derive(Clone)]
+struct OldReward(uuid::Uuid);
+
+impl goodword_store::Command for OldReward {
+    type Output = ();
+    type Error = goodword_store::Error;
+
+    async fn apply(&self, tx: &mut goodword_store::Tx<'_>) -> goodword_store::Result<()> {
+        let id = uuid::Uuid::from_u128(7);
+        let sql = "INSERT INTO rewards (space, id, campaign_id, definition_id, version, beneficiary_id, role, lead_id, cause, kind, amount_minor, currency, state, reason, note, due_at, signal_id, updated_at)
+            VALUES (1, $1, $2, $2, 1, $2, 'referrer', $2, 'lead_7', 'fixed', 1000, 'EUR', 'due', 'done', 'by hand', 5, $2, 6)";
+        tx.push(sql, &[self.0.into(), id.into()]).await
+    }
+}
+
+#[tokio::test]
+async fn rewards_outlive_the_change_of_their_key_which_still_pays_once() {
+    use goodword::engine::MIGRATIONS;
+    use goodword_store::{Options, Store};
+    goodword_testkit::on_both(async |url| {
+        let store = Store::open(Options::new(&url, &MIGRATIONS[..10])).await.unwrap();
+        store.write(OldReward(uuid::Uuid::from_u128(1))).await.unwrap();
+        let rewards = async |store: &Store| {
+            let table = store.tables().await.unwrap().into_iter().find(|table| table.name == "rewards").unwrap();
+            store.scan(&table, None, 10).await.unwrap()
+        };
+        let before = rewards(&store).await;
+        assert_eq!(before.len(), 1);
+        store.close().await.unwrap();
+
+        let store = Store::open(Options::new(&url, MIGRATIONS)).await.unwrap();
+        assert_eq!(rewards(&store).await, before);
+        let again = store.write(OldReward(uuid::Uuid::from_u128(2))).await.unwrap_err();
+        assert!(again.to_string().contains("rewards"), "{again}");
+        assert_eq!(rewards(&store).await, before, "the same cause, definition and beneficiary");
+        store.close().await.unwrap();
+    })
+    .await;
+}

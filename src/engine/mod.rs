@@ -88,6 +88,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 8, name: "pauses", sql: include_str!("../../migrations/0008_pauses.sql") },
     Migration { number: 9, name: "lead source", sql: include_str!("../../migrations/0009_lead_source.sql") },
     Migration { number: 10, name: "roll-up", sql: include_str!("../../migrations/0010_rollup.sql") },
+    Migration { number: 11, name: "rewards", sql: include_str!("../../migrations/0011_rewards.sql") },
 ];
 
 /// One side of a workspace: its live data or its test data. Every table is keyed by
