@@ -125,12 +125,10 @@ enum Turned {
     Elsewhere,
 }
 
+/// Where a consumer stands, and since when. A lock lasts as long as the transaction.
 async fn place(tx: &mut Tx<'_>, consumer: Consumer, lock: bool) -> Result<Option<(Place, Timestamp)>> {
-    let sql = if lock {
-        "SELECT txid, seq, until_txid, until_seq, done_space, done_participant, updated_at FROM consumers WHERE name = $1 FOR UPDATE"
-    } else {
-        "SELECT txid, seq, until_txid, until_seq, done_space, done_participant, updated_at FROM consumers WHERE name = $1"
-    };
+    let sql = "SELECT txid, seq, until_txid, until_seq, done_space, done_participant, updated_at FROM consumers WHERE name = $1";
+    let sql = format!("{sql}{}", if lock { " FOR UPDATE" } else { "" });
     let read = |row: &Row<'_>| {
         let until: Option<i64> = row.get(3)?;
         let under_way = match until {
@@ -139,7 +137,7 @@ async fn place(tx: &mut Tx<'_>, consumer: Consumer, lock: bool) -> Result<Option
         };
         Ok((Place { at: (row.get(0)?, row.get(1)?), under_way }, Timestamp::from_ms(row.get(6)?)))
     };
-    Ok(tx.fetch_one(sql, &[consumer.name().into()], read).await?)
+    Ok(tx.fetch_one(&sql, &[consumer.name().into()], read).await?)
 }
 
 impl Command for Add {
