@@ -217,8 +217,8 @@ impl Command for Add {
 }
 
 impl Sums {
-    /// Adds up what is between, as far as `EVENTS_MAX` go. Answers where that ends, and whether there is more.
-    async fn add_events(&mut self, tx: &mut Tx<'_>, from: Position, until: Position) -> Result<Option<(Position, bool)>> {
+    /// Adds up what is between, `limit` of it at most. Answers where that ends, and whether there is more.
+    async fn add_events(&mut self, tx: &mut Tx<'_>, from: Position, until: Position, limit: i64) -> Result<Option<(Position, bool)>> {
         struct Told {
             position: Position,
             space: i64,
@@ -247,8 +247,8 @@ impl Sums {
                 count: row.get(10)?,
             })
         };
-        let rows = tx.fetch(sql, &[from.0.into(), from.1.into(), until.0.into(), until.1.into(), EVENTS_MAX.into()], read).await?;
-        let end = rows.last().map(|last| (last.position, rows.len() as i64 == EVENTS_MAX));
+        let rows = tx.fetch(sql, &[from.0.into(), from.1.into(), until.0.into(), until.1.into(), limit.into()], read).await?;
+        let end = rows.last().map(|last| (last.position, rows.len() as i64 == limit));
         for told in rows {
             let (Some(campaign), Some((metric, sign))) = (told.campaign, told.event.and_then(Metric::of)) else { continue };
             let change = sign * told.count;
@@ -270,7 +270,7 @@ impl Sums {
     }
 
     /// As [`Self::add_events`], for visits.
-    async fn add_visits(&mut self, tx: &mut Tx<'_>, from: Position, until: Position) -> Result<Option<(Position, bool)>> {
+    async fn add_visits(&mut self, tx: &mut Tx<'_>, from: Position, until: Position, limit: i64) -> Result<Option<(Position, bool)>> {
         let sql = "SELECT txid, seq, space, campaign_id, participant_id, at, bot, source FROM visits WHERE ({postgres:txid,} seq) > ({postgres:$1,} $2) AND ({postgres:txid,} seq) <= ({postgres:$3,} $4) AND {settled} ORDER BY {postgres:txid,} seq LIMIT $5";
         let read = |row: &Row<'_>| {
             Ok((
@@ -283,8 +283,8 @@ impl Sums {
                 row.get::<String>(7)?,
             ))
         };
-        let rows = tx.fetch(sql, &[from.0.into(), from.1.into(), until.0.into(), until.1.into(), VISITS_MAX.into()], read).await?;
-        let end = rows.last().map(|&(last, ..)| (last, rows.len() as i64 == VISITS_MAX));
+        let rows = tx.fetch(sql, &[from.0.into(), from.1.into(), until.0.into(), until.1.into(), limit.into()], read).await?;
+        let end = rows.last().map(|&(last, ..)| (last, rows.len() as i64 == limit));
         for (_, space, campaign, participant, at, bot, source) in rows {
             let metric = if bot { Metric::BotVisits } else { Metric::Visits };
             if !bot {
@@ -331,11 +331,13 @@ async fn add_up(tx: &mut Tx<'_>, now: Timestamp, patient: bool) -> Result<Option
         if patient && from.under_way.is_some() && (now.ms() - since.ms()).unsigned_abs() < PATIENCE.as_millis() as u64 {
             return Ok(None);
         }
+        // What is under way is the same things again, all of them, whatever the limit was of the version that began.
+        let limit = |max| if from.under_way.is_some() { i64::MAX } else { max };
         let until = from.under_way.map_or((i64::MAX, i64::MAX), |(until, _)| until);
         let mut sums = Sums::default();
         let end = match consumer {
-            Consumer::Events => sums.add_events(tx, from.at, until).await?,
-            Consumer::Visits => sums.add_visits(tx, from.at, until).await?,
+            Consumer::Events => sums.add_events(tx, from.at, until, limit(EVENTS_MAX)).await?,
+            Consumer::Visits => sums.add_visits(tx, from.at, until, limit(VISITS_MAX)).await?,
         };
         if let Some((to, is_full)) = from.under_way.map(|(until, _)| (until, true)).or(end) {
             more |= is_full;

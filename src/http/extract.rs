@@ -692,6 +692,7 @@ mod tests {
     async fn a_body_has_a_type_and_a_size() {
         assert_eq!(refused("POST", "/json", FORM, "email=a@b").await.0, 415);
         assert_eq!(refused("POST", "/json", &[], "{}").await.0, 415);
+        assert_eq!(refused("POST", "/json", FORM, "").await.0, 422, "no body is an empty document, whatever its type");
         assert_eq!(refused("POST", "/both", &[("content-type", "text/plain")], "x").await.0, 415);
         assert_eq!(refused("POST", "/small", JSON, "{\"a\":\"0123456789\"}").await.0, 413);
         assert_eq!(send("POST", "/small", JSON, "{\"a\":\"01234567\"}").await.0, 200);

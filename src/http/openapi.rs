@@ -34,7 +34,6 @@ or where that showed what is kept as a hash only, a 409 that names what was made
 Errors are RFC 9457 problems that name the field, the reason and the next step.";
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
-const KEYED: [&str; 4] = ["post", "put", "patch", "delete"];
 /// `extensions(("x-goodword-unkeyed" = json!(true)))` of a write that takes no key, and says why.
 const UNKEYED: &str = "x-goodword-unkeyed";
 
@@ -224,7 +223,7 @@ fn name_operations(document: &mut Value) {
 fn name_writes(document: &mut Value) {
     each_operation(document, |method, operation| {
         let unkeyed = operation.remove(UNKEYED).is_some();
-        if KEYED.contains(&method) && !unkeyed && !is_public(operation) {
+        if method != "get" && !unkeyed && !is_public(operation) {
             let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
             if let Some(parameters) = parameters.as_array_mut()
                 && !parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key")
