@@ -7,7 +7,7 @@ use goodword::engine::{
     campaign::{self, Change},
     feed::{self, EventFilter},
     list::Page,
-    participant::{self, Enrol, Join, ReferrerKey, Update},
+    participant::{self, Enrol, Join, ReferrerKey, Suspend, Update},
     qualify::{Convert, LeadKey, Qualify, Unqualify},
     reward::RewardFilter,
     signal::SignalFilter,
@@ -1686,6 +1686,11 @@ async fn nothing_is_left_of_a_person_who_was_erased() {
         assert_eq!(found(&after, "mayaxooorossi@example.net"), ["events", "participants", "signals"]);
         // The numbers stay.
         assert_eq!((priya.get().await.leads, campaign.rewards().await.len()), (2, 4));
+        // And nothing is written down about them again, by a synchronisation that does not know.
+        let renamed = Update { participant: lead.id.uuid(), as_lead: true, first_name: Some("Maya".into()), ..Default::default() };
+        assert!(matches!(app.act(renamed).await, Err(Error::Conflict { .. })));
+        let reactivated = Suspend { referrer: maya_refers.id, suspended: false, note: None };
+        assert!(matches!(app.act(reactivated).await, Err(Error::Conflict { .. })), "their link does not come back");
         let mut again = person(email);
         again.first_name = "New".into();
         assert!(tom.join(again).await.unwrap().created, "who comes back is new");

@@ -9,7 +9,7 @@ use crate::{
         view::{Fields, Referrer, ReferrerStatus},
     },
     http::{App, Body, Caller, IdempotencyKey, Json, Path, Problem, Query, Read, Report, Routes, Write, extract::Nothing, routes},
-    pages::routes::page_address,
+    pages::{portal, routes::page_address},
 };
 use axum::{extract::State, http::StatusCode};
 use goodword_core::{
@@ -156,7 +156,7 @@ struct ReferrerPage {
 #[utoipa::path(get, path = "/v1/referrers/{id}/page", tag = "referrers")]
 async fn own_page(State(app): State<App>, caller: Caller<Write>, Path((id,)): Path<(ReferrerId,)>) -> Result<Json<ReferrerPage>, Problem> {
     let space = caller.space;
-    app.engine.read(move |tx| Box::pin(async move { participant::referrer(tx, space, id).await })).await?;
+    app.engine.read(move |tx| Box::pin(async move { portal::owner(tx, space, id).await })).await?;
     Ok(Json(ReferrerPage { url: page_address(&app.engine, space, id) }))
 }
 

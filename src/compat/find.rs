@@ -62,7 +62,7 @@ pub async fn user(tx: &mut Tx<'_>, shared: &Shared, space: Space, identifier: &s
     }
     let Some(id) = user_id(tx, space, identifier).await? else { return Ok(Found::None) };
     Ok(match participant::find(tx, space, id).await?.filter(within) {
-        Some(person) if is_erased(&person) => Found::Gone,
+        Some(person) if person.is_erased() => Found::Gone,
         Some(person) => Found::One(person),
         None => Found::None,
     })
@@ -88,11 +88,6 @@ pub async fn user_id(tx: &mut Tx<'_>, space: Space, identifier: &str) -> Result<
 /// The key of a lead for a person that was found.
 pub fn lead_key(person: &Participant) -> LeadKey {
     LeadKey::Id(person.lead())
-}
-
-/// Whether nothing is left of a person but that there was somebody.
-pub fn is_erased(person: &Participant) -> bool {
-    person.email.starts_with("erased-") && person.email.ends_with("@invalid")
 }
 
 /// The campaign whose id is a number, one of our own ids, or a code.

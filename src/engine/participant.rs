@@ -59,7 +59,23 @@ pub struct Participant {
 pub(super) const SELECT: &str = "SELECT coalesce(number, no), id, campaign_id, email, mailbox, first_name, last_name, external_id, fields, source, code, referrer_since, suspended_at, leads, qualified_leads, \
      lead_status, lead_since, referrer_id, link_used_at, qualified_at, first_qualified_at, qualified_by, status_reason, risk, ip, visitor, unsubscribed_at, created_at, updated_at, was_suspended_from, was_suspended_until FROM participants";
 
+/// What the address of somebody who was erased begins with.
+const ERASED_PREFIX: &str = "erased-";
+
 impl Participant {
+    /// Whether nothing is left of a person but that there was somebody.
+    pub fn is_erased(&self) -> bool {
+        self.email.starts_with(ERASED_PREFIX) && self.email.ends_with("@invalid")
+    }
+
+    /// Erasing is for ever: nothing is written down anew about who was erased, and their link does not come back.
+    fn refuse_erased(&self) -> Result<()> {
+        if !self.is_erased() {
+            return Ok(());
+        }
+        Err(Error::Conflict { reason: None, detail: "The person's data was erased, which is final. Who comes back is somebody new: create them.".into() })
+    }
+
     pub fn read(row: &Row<'_>) -> store::Result<Self> {
         let broken = |what: &str| store::Error::Database(format!("a participant has an unknown {what}"));
         let at = |column: usize| row.get::<Option<i64>>(column).map(|ms| ms.map(Timestamp::from_ms));
@@ -954,6 +970,7 @@ impl Act for Update {
             .await?
             .filter(|p| if self.as_lead { p.lead_since.is_some() } else { p.referrer_since.is_some() })
             .ok_or(Error::NotFound { what })?;
+        before.refuse_erased()?;
         let campaign = campaign::get(work.tx, work.shared, space, before.campaign).await?;
         let mut after = before.clone();
         let mut identity_after = None;
@@ -1058,6 +1075,7 @@ impl Act for Suspend {
         if before.suspended_at.is_some() == self.suspended {
             return Ok((before, campaign));
         }
+        before.refuse_erased()?;
         let now = work.now();
         let suspended_at = self.suspended.then_some(now);
         let was_suspended = before.suspended_at.map(|from| (from, now)).or(before.was_suspended);
@@ -1111,7 +1129,7 @@ impl Act for Erase {
             .ok_or(Error::NotFound { what })?;
         let campaign = campaign::get(work.tx, work.shared, space, person.campaign).await?;
         let id = person.id;
-        let anonymous = format!("erased-{}@invalid", id.simple());
+        let anonymous = format!("{ERASED_PREFIX}{}@invalid", id.simple());
         let now = work.now().ms();
         let own = [space.into(), id.into()];
         work.tx

@@ -5,7 +5,7 @@ use super::{
     words::Language,
 };
 use crate::engine::{
-    Result, Shared, Space,
+    Error, Result, Shared, Space,
     campaign::{self, Campaign},
     list,
     participant::{self, Participant, PeopleFilter},
@@ -76,8 +76,14 @@ const COUPONS_MAX: i64 = 20;
 /// Rewards that are looked at to say how it stands with each of the people shown.
 const REWARDS_MAX: i64 = 200;
 
-pub async fn portal(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: ReferrerId) -> Result<Portal> {
+/// Whose page it is; 404 also for somebody who was erased.
+pub async fn owner(tx: &mut Tx<'_>, space: Space, id: ReferrerId) -> Result<Participant> {
     let referrer = participant::referrer(tx, space, id).await?;
+    if referrer.is_erased() { Err(Error::NotFound { what: "page" }) } else { Ok(referrer) }
+}
+
+pub async fn portal(tx: &mut Tx<'_>, shared: &Shared, space: Space, id: ReferrerId) -> Result<Portal> {
+    let referrer = owner(tx, space, id).await?;
     let campaign = campaign::get(tx, shared, space, referrer.campaign).await?;
     let company = workspace::of_space(tx, space).await?.name;
     let (visits, ..) = statistics::of_referrer(tx, space, id).await?;

@@ -1,7 +1,12 @@
 use super::*;
 use crate::{
     config::Config,
-    engine::{MIGRATIONS, participant::Suspend, qualify::Qualify, workspace::Workspace},
+    engine::{
+        MIGRATIONS,
+        participant::{Erase, Suspend},
+        qualify::Qualify,
+        workspace::Workspace,
+    },
     http::limit::Peer,
 };
 use goodword_core::{campaign::CampaignSettings, reward::RewardTerms};
@@ -365,6 +370,8 @@ async fn nothing_of_anybody_is_shown_to_others() {
         house.engine.run(house.context(), Suspend { referrer: priya.referrer(), suspended: true, note: None }).await.unwrap();
         house.get(&mine).await.says(200, "Your link is resting");
         house.get(&path).await.says(410, "This offer is over");
+        house.engine.run(house.context(), Erase { participant: priya.id, as_lead: false }).await.unwrap();
+        house.get(&mine).await.says(404, "There is nothing here");
     })
     .await;
 }
