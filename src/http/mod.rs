@@ -11,6 +11,7 @@
 //! | [`openapi`] | the document of the API, and its page |
 //! | [`routes`] | addresses with their documentation |
 //! | [`server`] | sockets, middleware, shutdown |
+//! | [`unread`] | what is left of a body when the request was answered |
 
 pub mod auth;
 pub mod context;
@@ -26,6 +27,7 @@ pub mod routes;
 pub mod server;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 pub use auth::{Admin, Any, Caller, Read, Report, Rewards, Write};
 pub use extract::{Body, BodyOrForm, IdempotencyKey, IfMatch, Path, Payload, Query};

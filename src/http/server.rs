@@ -10,6 +10,7 @@ use super::{
     openapi,
     problem::X_REQUEST_ID,
     routes::{Queries, Routes},
+    unread,
 };
 use crate::config::Config;
 use axum::{
@@ -125,7 +126,8 @@ pub async fn serve(listener: TcpListener, router: Router, app: &App, stop: impl 
         let router = router.clone();
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
-            router.clone().call(request)
+            let mut router = router.clone();
+            unread::read(request, move |request| router.call(request))
         });
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
         let metrics = Arc::clone(&app.metrics);

@@ -334,6 +334,35 @@ async fn a_stop_lets_requests_finish_and_takes_no_new_ones() {
     drop(idle);
 }
 
+#[tokio::test]
+async fn a_refusal_does_not_close_the_connection_without_saying_so() {
+    let server = server(|_| {}).await;
+    let listener = server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (app, router) = (server.app.clone(), server.router.clone());
+    let _serving = tokio::spawn(async move { server::serve(listener, router, &app, std::future::pending()).await });
+    let head = |length: usize| format!("POST /v1/things HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut answer = vec![0; 4_096];
+    for _ in 0..3 {
+        // The body comes later than the answer could, which needs nothing of it.
+        stream.write_all(format!("{}\r\n", head(12)).as_bytes()).await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(50), stream.read(&mut answer)).await.is_err(), "the answer waits for the body");
+        stream.write_all(b"{\"name\":\"n\"}").await.unwrap();
+        let len = stream.read(&mut answer).await.unwrap();
+        assert!(answer[..len].starts_with(b"HTTP/1.1 401 "), "the connection is still there");
+    }
+    let closes = [
+        (format!("{}\r\n", head(10_000_000)), "a body that is too long to be read for nothing"),
+        (format!("{}\r\n{{", head(12)), "a body that does not come"),
+        (format!("{}expect: 100-continue\r\n\r\n", head(12)), "a body that waits to be asked for"),
+    ];
+    for (request, why) in closes {
+        let answer = talk(address, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("connection: close"), "{why}: {answer}");
+    }
+}
+
 /// The document of the real API, held together.
 #[test]
 fn the_apis_document_has_no_gaps() {
