@@ -81,15 +81,24 @@ pub fn sqlite(sizes: &Sizes) -> Vec<Figure> {
                 .at_least(pick(|round| round.2.per_second), pick(|round| round.0.per_second() / round.2.per_second), 0.5)
         });
     }
+    // Nothing of the limit may be under way, or held in memory, beside what is not measured against it.
+    for path in [&copy, &unchanged] {
+        std::fs::remove_file(path).expect("the copy");
+    }
+    assert!(std::process::Command::new("sync").status().is_ok_and(|ended| ended.success()), "sync");
     figures.extend(half_of_peak(&server, &world, "SQLite", best, sizes, &mut from, &mut done));
     server.stop();
     verify(&home, done);
     figures
 }
 
+/// Rounds of the open loop for one of the others: a machine that is shared has moments in which everything takes three
+/// times as long, and one of them is most of a hundredth.
+const OPEN_LOOPS: usize = 3;
+
 /// Open loop at half of what was reached, so that nobody who is late hides behind somebody who waits.
 fn half_of_peak(server: &Server, world: &World, engine: &str, best: f64, sizes: &Sizes, from: &mut u64, done: &mut u64) -> Vec<Figure> {
-    let rounds: Vec<_> = (0..sizes.rounds)
+    let rounds: Vec<_> = (0..sizes.rounds * OPEN_LOOPS)
         .map(|_| {
             let (ours, cpu_us) = run(server, world, 128, sizes.lasts, Some(best / 2.0), *from);
             (*from, *done) = (ours.next, *done + ours.done);
