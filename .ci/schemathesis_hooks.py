@@ -25,6 +25,14 @@ def is_lenient(value):
     return value is None or isinstance(value, str) and (not value or value != value.strip())
 
 
+def arrives(parameter):
+    """What arrives of an object are its members, of a list of one its item, of an empty one nothing: that may be a
+    valid parameter, or none."""
+    if isinstance(parameter, list):
+        return len(parameter) > 1 and not any(isinstance(item, (dict, list)) or is_lenient(item) for item in parameter)
+    return not isinstance(parameter, dict) and not is_lenient(parameter)
+
+
 @schemathesis.hook
 def filter_case(context, case):
     if case.method != "GET" and OWN in (case.path_parameters or {}).values():
@@ -34,9 +42,7 @@ def filter_case(context, case):
         return True
     if case.path in BATCHES:
         return False
-    # What arrives of an object are its members: that may be a valid parameter, or none.
-    query = (case.query or {}).values()
-    return not any(isinstance(value, dict) or value == [] or is_lenient(value) for value in query) and not is_lenient(case.body)
+    return all(map(arrives, (case.query or {}).values())) and not is_lenient(case.body)
 
 
 @schemathesis.hook
