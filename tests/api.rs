@@ -43,6 +43,22 @@ async fn every_refusal_names_its_request() {
 }
 
 #[tokio::test]
+async fn a_name_that_several_campaigns_have_names_none() {
+    on_both(async |web, key| {
+        let first = campaign(web, key, "Spring").await;
+        assert_eq!(web.send("GET", "/v1/exports/leads?campaign=Spring", Some(key), None).await.status, 200);
+        campaign(web, key, "Spring").await;
+        let answer = web.send("GET", "/v1/exports/leads?campaign=Spring", Some(key), None).await;
+        assert_eq!((answer.status, &answer.body["errors"][0]["field"]), (422, &json!("campaign")), "{}", answer.body);
+        for name in ["id", "code"] {
+            let path = format!("/v1/exports/leads?campaign={}", first[name].as_str().unwrap());
+            assert_eq!(web.send("GET", &path, Some(key), None).await.status, 200);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_became_of_an_event_is_found_over_all_endpoints() {
     on_both(async |web, key| {
         // Nothing is sent there: no dispatcher runs here.

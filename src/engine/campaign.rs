@@ -178,7 +178,7 @@ pub async fn named(tx: &mut Tx<'_>, shared: &Shared, space: Space, name: &str) -
     match tx.fetch(sql, &[space.into(), name.into()], |row| row.get::<Uuid>(0)).await?.as_slice() {
         [] => Err(Error::NotFound { what: "campaign" }),
         [id] => get(tx, shared, space, CampaignId::from_uuid(*id)).await,
-        _ => Err(Error::Conflict { reason: None, detail: format!("Several campaigns are called {name}. Name one by its id or code.") }),
+        _ => Err(Error::Invalid { field: "campaign".into(), expected: format!("an id or a code, for several campaigns are called {name}") }),
     }
 }
 
