@@ -107,7 +107,7 @@ pub async fn people(tx: &mut Tx<'_>, space: Space, filter: &Filter) -> Result<Pa
     let table = Table {
         name: "participants",
         select: super::participant::SELECT,
-        always: "identity NOT LIKE 'erased-%'",
+        always: "identity NOT LIKE 'erased-%@invalid'",
         searched: &["first_name", "last_name", "email", "code"],
         read: Participant::read,
     };
