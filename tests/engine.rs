@@ -7,6 +7,7 @@ use goodword::engine::{
     campaign::{self, Change},
     feed::{self, EventFilter},
     list::Page,
+    paged,
     participant::{self, Enrol, Join, ReferrerKey, Suspend, Update},
     qualify::{Convert, LeadKey, Qualify, Unqualify},
     reward::RewardFilter,
@@ -1686,6 +1687,13 @@ async fn nothing_is_left_of_a_person_who_was_erased() {
         assert_eq!(found(&after, "mayaxooorossi@example.net"), ["events", "participants", "signals"]);
         // The numbers stay.
         assert_eq!((priya.get().await.leads, campaign.rewards().await.len()), (2, 4));
+        // A list leaves out who was erased, and nobody whose address only looks like it.
+        campaign.referrer("erased-tapes@example.org").await;
+        let space = app.space;
+        let everybody = paged::Filter { limit: 100, ..Default::default() };
+        let page = app.engine.read(move |tx| Box::pin(async move { paged::people(tx, space, &everybody).await })).await.unwrap();
+        assert!(page.rows.iter().any(|person| person.email == "erased-tapes@example.org"));
+        assert!(page.rows.iter().all(|person| !person.is_erased()));
         // And nothing is written down about them again, by a synchronisation that does not know.
         let renamed = Update { participant: lead.id.uuid(), as_lead: true, first_name: Some("Maya".into()), ..Default::default() };
         assert!(matches!(app.act(renamed).await, Err(Error::Conflict { .. })));
